@@ -1,0 +1,1 @@
+"""The stages between the import and the export: each takes a graph and returns a graph."""
