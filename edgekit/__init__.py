@@ -1,0 +1,83 @@
+"""edgekit: a trained model in; verified INT8 TFLite, MNN and ONNX files for phones, boards and PCs out.
+
+    import edgekit
+
+    manifest = edgekit.export("model.keras", ["android-arm64"], calibration="samples.npz")
+    print(manifest.artifacts[0].path, manifest.artifacts[0].verification.top1_agreement)
+
+The functions here do what the commands of the same names do; importing this package loads nothing heavy.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.errors import (
+        DataError,
+        DependencyError,
+        DeviceError,
+        EdgekitError,
+        GateError,
+        InputError,
+        ModelError,
+        ProfileError,
+        UnsupportedError,
+        UsageError,
+    )
+    from edgekit.inspection import Inspection, inspect
+    from edgekit.pipeline import ExportSettings, export
+    from edgekit.release.manifest import Manifest
+
+__version__ = "0.1.0"
+
+_ERRORS = (
+    "EdgekitError",
+    "UsageError",
+    "InputError",
+    "ModelError",
+    "DataError",
+    "ProfileError",
+    "DependencyError",
+    "UnsupportedError",
+    "GateError",
+    "DeviceError",
+)
+_HOME = {
+    "export": "edgekit.pipeline",
+    "ExportSettings": "edgekit.pipeline",
+    "inspect": "edgekit.inspection",
+    "Inspection": "edgekit.inspection",
+    "Manifest": "edgekit.release.manifest",
+} | dict.fromkeys(_ERRORS, "edgekit.errors")
+
+__all__ = [
+    "DataError",
+    "DependencyError",
+    "DeviceError",
+    "EdgekitError",
+    "ExportSettings",
+    "GateError",
+    "InputError",
+    "Inspection",
+    "Manifest",
+    "ModelError",
+    "ProfileError",
+    "UnsupportedError",
+    "UsageError",
+    "__version__",
+    "export",
+    "inspect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used, so that ``import edgekit`` costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted(__all__)
