@@ -71,6 +71,6 @@ class DeviceError(EdgekitError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``'; did you mean "precision"?'`` for a misspelt ``name``, or an empty string when nothing in ``known`` is close."""
+    """``'; did you mean "precision"?'`` for a misspelt ``name``, or nothing when none of ``known`` is near."""
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f'; did you mean "{matches[0]}"?' if matches else ""

@@ -33,8 +33,8 @@ class TensorSpec:
     """One input or output of a model or of an artifact.
 
     ``shape`` is the artifact's own. ``permutation`` says how it was made from the source model's:
-    ``artifact = source.transpose(permutation)``; None when nothing moved. ``scale`` and ``zero_point`` are given when the
-    tensor carries integer codes: ``real = (code - zero_point) * scale``.
+    ``artifact = source.transpose(permutation)``; None when nothing moved. ``scale`` and ``zero_point`` are given when
+    the tensor carries integer codes: ``real = (code - zero_point) * scale``.
     """
 
     name: str
