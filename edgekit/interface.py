@@ -14,6 +14,17 @@ class Precision(StrEnum):
     FP32 = "fp32"
 
 
+class PrecisionChoice(StrEnum):
+    """What a user may ask for: a Precision, or what the target's profile says."""
+
+    AUTO = "auto"
+    INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+    INT8_WEIGHTS = "int8-weights"
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
 class Layout(StrEnum):
     """The layout of an artifact's image inputs and outputs: the source model's own, or channels last."""
 
