@@ -1,0 +1,29 @@
+"""What an artifact must reach to be released: plain frozen data that a target profile and --max-drop can build."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The limits that verification holds an artifact against.
+
+    ``max_top1_drop``: largest loss of top-1 against the float source, in percentage points; needs labels.
+    ``min_top1_agreement``: smallest share of samples, in percent, on which the artifact's top-1 class is the float
+    source's; applies to classifiers when there are no labels.
+    ``min_cosine``: smallest cosine, 0..1, between the artifact's and the float source's outputs, for every model.
+    ``min_format_agreement``: smallest share of samples, in percent, on which two formats of a target agree on top-1.
+
+    The defaults stop what is broken and let through what quantization and chance explain. On 63 samples one sample is
+    1.6 points, and a good int8 network (96 % agreement) loses 3 points by chance less than once in ten times; a broken
+    one (per-tensor depthwise weights: 86 % agreement, 7 dB) fails all of them.
+    """
+
+    max_top1_drop: float = 3.0
+    min_top1_agreement: float = 90.0
+    min_cosine: float = 0.95
+    min_format_agreement: float = 95.0
+
+    @classmethod
+    def of_max_drop(cls, points: float) -> "Gate":
+        """The gate that ``--max-drop`` puts in the profile's place: only top-1, in percentage points, counts."""
+        return cls(max_top1_drop=points, min_top1_agreement=100.0 - points, min_cosine=-1.0, min_format_agreement=0.0)

@@ -1,0 +1,150 @@
+"""Target profiles: what to make for a kind of machine, and what its runtimes accelerate (``targets/*.toml``)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from edgekit.interface import Layout, Precision
+from edgekit.passes.quantize.scheme import QuantizationScheme
+from edgekit.profiles.gate import Gate
+from edgekit.profiles.lookup import find_profile, profile_paths
+from edgekit.profiles.toml import Table, read_toml
+
+FORMATS = ("tflite", "mnn", "onnx")
+
+_ACCELERATOR_KEY = {"tflite": "delegate", "mnn": "backend", "onnx": "execution_provider"}
+"""Each runtime's own word for what executes the graph."""
+
+_KERNELS = {
+    Precision.INT8: "int8",
+    Precision.INT8_DYNAMIC: "int8-dynamic",
+    Precision.INT8_WEIGHTS: "float",
+    Precision.FP16: "float",
+    Precision.FP32: "float",
+}
+"""Which list of accelerated ops a precision runs on; int8 weights alone are dequantized and computed in float."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeProfile:
+    """How one format runs on a target.
+
+    ``accelerator`` is the TFLite delegate, the MNN backend or the ONNX Runtime execution provider. ``layout`` is
+    that of the artifact's image inputs and outputs. ``activation_dtype`` is that of QuantizeLinear in ONNX files (int8 in the
+    other formats, whose integer kernels know nothing else). ``accelerated_ops`` has the op names by kind of kernel
+    (``"int8"``, ``"int8-dynamic"``, ``"float"``): TFLite builtin names for TFLite, ONNX op types for the others.
+    """
+
+    format: str
+    accelerator: str
+    layout: Layout = Layout.KEEP
+    activation_dtype: Literal["int8", "uint8"] = "int8"
+    accelerated_ops: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def accelerated(self, precision: Precision) -> frozenset[str] | None:
+        """The ops that are fast here at ``precision``; None when the profile does not say."""
+        return self.accelerated_ops.get(_KERNELS[precision])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target profile. ``precision`` is what ``--precision auto`` means; ``runtimes`` has one entry per format."""
+
+    name: str
+    path: Path
+    description: str
+    formats: tuple[str, ...]
+    precision: Precision
+    quantization: QuantizationScheme
+    gate: Gate
+    runtimes: Mapping[str, RuntimeProfile]
+
+
+def load_target(name: str) -> Target:
+    """The profile called ``name``, or the ``.toml`` file that ``name`` is the path of. Raises ProfileError."""
+    return _parse(_read(find_profile("targets", name)))
+
+
+def list_targets() -> list[Target]:
+    """All profiles of the working directory and the package, sorted by name. Raises ProfileError."""
+    return [_parse(_read(path)) for path in profile_paths("targets").values()]
+
+
+def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> Table:
+    """The file, over the profile that it ``extends``, which is checked by itself first: errors name the right file."""
+    root = read_toml(path)
+    if "extends" not in root:
+        return root
+    if path in extended_by:
+        raise root.error("extends", "a profile that does not lead back to this one")
+    base = _read(find_profile("targets", root.string("extends")), (*extended_by, path))
+    _parse(base)
+    return root.over(base)
+
+
+def _parse(root: Table) -> Target:
+    formats = root.some_of("formats", FORMATS)
+    precision = root.choice("precision", Precision)
+    target = Target(
+        name=root.path.stem,
+        path=root.path,
+        description=root.string("description"),
+        formats=formats,
+        precision=precision,
+        quantization=_quantization(root.table("quantization"), precision),
+        gate=_gate(root.table("gate")),
+        runtimes={each: _runtime(root, each) for each in FORMATS if each in formats or each in root},
+    )
+    root.string("extends", "")
+    root.finish()
+    return target
+
+
+def _quantization(table: Table, precision: Precision) -> QuantizationScheme:
+    defaults = QuantizationScheme(precision)
+    scheme = QuantizationScheme(
+        precision,
+        weight_bits=table.one_of("weight_bits", (8, 7), defaults.weight_bits),
+        weight_granularity=table.one_of("weight_granularity", ("per_axis", "per_tensor"), defaults.weight_granularity),
+        observer=table.one_of("observer", ("minmax", "mse"), defaults.observer),
+        rounding=table.one_of("rounding", ("nearest", "gptq"), defaults.rounding),
+        bias_correction=table.boolean("bias_correction", defaults.bias_correction),
+        float_ops=table.strings("float_ops", defaults.float_ops),
+    )
+    table.finish()
+    return scheme
+
+
+def _gate(table: Table) -> Gate:
+    defaults = Gate()
+    gate = Gate(
+        max_top1_drop=table.number("max_top1_drop", defaults.max_top1_drop, low=0, high=100),
+        min_top1_agreement=table.number("min_top1_agreement", defaults.min_top1_agreement, low=0, high=100),
+        min_cosine=table.number("min_cosine", defaults.min_cosine, low=-1, high=1),
+        min_format_agreement=table.number("min_format_agreement", defaults.min_format_agreement, low=0, high=100),
+    )
+    table.finish()
+    return gate
+
+
+def _runtime(root: Table, format_: str) -> RuntimeProfile:
+    table = root.table(format_)
+    runtime = RuntimeProfile(
+        format=format_,
+        accelerator=table.string(_ACCELERATOR_KEY[format_]),
+        layout=table.choice("layout", Layout, Layout.KEEP) if format_ == "tflite" else Layout.KEEP,
+        activation_dtype=table.one_of("activation_dtype", ("int8", "uint8"), "int8") if format_ == "onnx" else "int8",
+        accelerated_ops=_accelerated_ops(table.table("accelerated")),
+    )
+    table.finish()
+    return runtime
+
+
+def _accelerated_ops(table: Table) -> dict[str, frozenset[str]]:
+    kernels = dict.fromkeys(_KERNELS.values())
+    found = {kernel: frozenset(table.strings(kernel, ())) for kernel in kernels if kernel in table}
+    for kernel in kernels:
+        table.strings(kernel, ())
+    table.finish()
+    return found
