@@ -1,0 +1,66 @@
+"""External tensor data of an ONNX file: memory-mapped, and only from inside the model's own folder."""
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import onnx
+import onnx_ir as ir
+
+from edgekit.errors import ModelError
+
+
+def load_tensor(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
+    """The tensor behind a proto, without a copy: a view of the proto, or a memory map of its external file.
+
+    Raises ModelError when the external file is missing, too short, or lies outside ``folder`` (absolute path, ``..``, or a
+    symbolic link that leaves it).
+    """
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return ir.serde.deserialize_tensor(tensor)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = _checked_location(tensor.name, entries.get("location", ""), folder)
+    offset, length = (_checked_number(tensor.name, entries, key) for key in ("offset", "length"))
+    loaded = ir.ExternalTensor(
+        location.as_posix(),
+        offset,
+        length,
+        ir.DataType(tensor.data_type),
+        shape=ir.Shape(tensor.dims),
+        name=tensor.name,
+        base_dir=folder.resolve(),
+    )
+    _check_extent(loaded, folder / location, offset or 0, length)
+    return loaded
+
+
+def _checked_location(tensor: str, location: str, folder: Path) -> Path:
+    """``location`` relative to ``folder``, all symbolic links followed, proven to be a file in it."""
+    if not location:
+        raise ModelError(f'tensor "{tensor}" has external data without a location; export the model again')
+    escapes = PurePosixPath(location).is_absolute() or PureWindowsPath(location).is_absolute()
+    root = folder.resolve()
+    real = root.joinpath(location).resolve()
+    if escapes or ".." in PurePosixPath(location).parts or not real.is_relative_to(root):
+        raise ModelError(f'external data "{location}" of tensor "{tensor}" leaves the model\'s folder; move it beside the model')
+    if not real.is_file():
+        raise ModelError(f'external data "{location}" of tensor "{tensor}" is missing; expected it at {folder / location}')
+    return real.relative_to(root)
+
+
+def _checked_number(tensor: str, entries: dict[str, str], key: str) -> int | None:
+    text = entries.get(key)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise ModelError(f'external data of tensor "{tensor}": {key} is "{text}"; expected a number of bytes')
+    return int(text)
+
+
+def _check_extent(tensor: ir.ExternalTensor, file: Path, offset: int, length: int | None) -> None:
+    if length is not None and length != tensor.nbytes:
+        raise ModelError(f'external data of tensor "{tensor.name}": length is {length} bytes; expected {tensor.nbytes}')
+    size = file.stat().st_size
+    if offset + tensor.nbytes > size:
+        raise ModelError(
+            f'external data "{tensor.location}" has {size} bytes; tensor "{tensor.name}" needs bytes {offset} to '
+            f"{offset + tensor.nbytes}: the file is truncated, copy it again"
+        )
