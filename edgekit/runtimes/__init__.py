@@ -1,7 +1,7 @@
 """The engines that run artifacts: one module per runtime, found by format name and imported when chosen.
 
-A runtime module defines ``RUNTIME``, an object with the :class:`Runtime` protocol, and imports its native library only inside
-functions. To add one, write ``edgekit/runtimes/<name>.py`` and a row in ``_MODULES``.
+A runtime module defines ``RUNTIME``, an object with the :class:`Runtime` protocol, and imports its native library only
+inside functions. To add one, write ``edgekit/runtimes/<name>.py`` and a row in ``_MODULES``.
 
 Nothing unproven is loaded in the calling process: use :class:`edgekit.runtimes.process.RuntimeProcess`.
 """
@@ -54,7 +54,7 @@ class Session(Protocol):
     outputs: tuple[TensorSpec, ...]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once. ``feeds`` holds every input by name, in its dtype and shape; the result holds every output by name."""
+        """Run once. ``feeds`` holds every input by name, in its dtype and shape; the result holds every output."""
         ...
 
     def delegation(self) -> Delegation | None:
@@ -67,7 +67,7 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """An engine for one file format. ``package`` is the PyPI name that brings it, ``name`` what the manifest calls it."""
+    """An engine for one file format. ``package`` is what PyPI calls it, ``name`` what the manifest calls it."""
 
     format: str
     name: str
@@ -80,8 +80,8 @@ class Runtime(Protocol):
     def load(self, path: Path, threads: int) -> Session:
         """Load an artifact for ``threads`` CPU threads, in this process.
 
-        Raises DependencyError when the engine is missing and ModelError when it refuses the file. A bad file may crash the
-        process. Writes nothing beside ``path``.
+        Raises DependencyError when the engine is missing and ModelError when it refuses the file. A bad file may crash
+        the process. Writes nothing beside ``path``.
         """
         ...
 

@@ -19,8 +19,24 @@ _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runti
 
 # Measured with ai-edge-litert 2.3: quantized operations for which XNNPACK has no kernel.
 _FLOAT_ONLY = frozenset(
-    "AVERAGE_POOL_2D SOFTMAX HARD_SWISH GELU RESIZE_NEAREST_NEIGHBOR GATHER PACK MIRROR_PAD ABS EXP RSQRT DIV MAXIMUM "
-    "MINIMUM SQUARED_DIFFERENCE ARG_MAX".split()
+    {
+        "ABS",
+        "ARG_MAX",
+        "AVERAGE_POOL_2D",
+        "DIV",
+        "EXP",
+        "GATHER",
+        "GELU",
+        "HARD_SWISH",
+        "MAXIMUM",
+        "MINIMUM",
+        "MIRROR_PAD",
+        "PACK",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "RSQRT",
+        "SOFTMAX",
+        "SQUARED_DIFFERENCE",
+    }
 )
 
 
@@ -60,7 +76,7 @@ class LiteRtRuntime:
 
 
 class LiteRtSession:
-    """One interpreter with its tensors. Inputs and outputs carry the signature's names where the file has a signature."""
+    """One interpreter. Inputs and outputs carry the signature's names where the file has a signature."""
 
     def __init__(self, interpreter: Any) -> None:
         self._interpreter = interpreter
@@ -123,8 +139,8 @@ def _spec(detail: Mapping[str, Any], names: list[str]) -> TensorSpec:
 def _delegation(ops: Sequence[Mapping[str, Any]], tensors: Mapping[int, Mapping[str, Any]]) -> Delegation:
     """Split the file's operations by whether a DELEGATE node covers them.
 
-    The interpreter appends its DELEGATE nodes to the file's own list. Such a node covers what lies between its inputs and its
-    outputs.
+    The interpreter appends its DELEGATE nodes to the file's own list. Such a node covers what lies between its inputs
+    and its outputs.
     """
     own = [op for op in ops if op["op_name"] != "DELEGATE"]
     producer = {int(tensor): op for op in own for tensor in op["outputs"]}

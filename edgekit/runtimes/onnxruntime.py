@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgekit.errors import DependencyError, ModelError
 from edgekit.interface import TensorSpec
 from edgekit.runtimes import Array, Delegation, Runtime, Session
@@ -80,7 +78,7 @@ class OnnxRuntimeSession:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             optimized = Path(folder, "optimized.onnx")
             _create(self._path, self._threads, optimized=optimized)
-            return read_delegation(optimized)
+            return read_delegation(self._path, optimized)
 
     def close(self) -> None:
         """Free the session."""

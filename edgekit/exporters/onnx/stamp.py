@@ -1,0 +1,58 @@
+"""What a written file says of itself: the lowest opset that describes it, the IR version, the producer."""
+
+import onnx
+import onnx_ir as ir
+
+import edgekit
+from edgekit.graph import OPSET
+
+# Quantization per axis needs 13; IR 8 is what onnxruntime 1.10 (the oldest still met on devices) reads.
+_OLDEST_OPSET = 13
+_IR_VERSIONS = {13: 8, 14: 8, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
+
+
+def stamp(model: ir.Model) -> None:
+    """Declare the lowest opset at which every node means the same, and edgekit as the producer."""
+    opset = max([_OLDEST_OPSET, *(_oldest_opset(node) for node in model.graph.all_nodes())])
+    model.graph.opset_imports[""] = opset
+    model.ir_version = _IR_VERSIONS[opset]
+    model.producer_name = "edgekit"
+    model.producer_version = edgekit.__version__
+    model.doc_string = None
+    model.graph.name = model.graph.name or "edgekit"
+
+
+def _oldest_opset(node: ir.Node) -> int:
+    """The oldest opset whose definition of ``node`` has its attributes, its inputs and their types."""
+    if node.domain not in ("", "ai.onnx"):
+        return _OLDEST_OPSET
+    fitting = OPSET
+    for opset in range(OPSET - 1, _OLDEST_OPSET - 1, -1):
+        try:
+            schema = onnx.defs.get_schema(node.op_type, opset, "")
+        except onnx.defs.SchemaError:
+            break
+        if not _fits(node, schema):
+            break
+        fitting = opset
+    return fitting
+
+
+def _fits(node: ir.Node, schema: "onnx.defs.OpSchema") -> bool:
+    if not set(node.attributes) <= set(schema.attributes) or len(node.inputs) > schema.max_input:
+        return False
+    return all(
+        value is None or value.dtype is None or _type_name(value) in _allowed(schema, index)
+        for index, value in enumerate(node.inputs)
+    )
+
+
+def _allowed(schema: "onnx.defs.OpSchema", index: int) -> set[str]:
+    # A variadic input is the last one described.
+    return set(schema.inputs[min(index, len(schema.inputs) - 1)].types)
+
+
+def _type_name(value: ir.Value) -> str:
+    assert value.dtype is not None
+    name = value.dtype.name.lower()
+    return f"tensor({'bool' if name == 'bool' else name})".replace("tensor(float32)", "tensor(float)")
