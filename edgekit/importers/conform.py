@@ -14,7 +14,6 @@ from edgekit.importers.skeleton import Skeleton, attach_weights, strip_weights, 
 from edgekit.importers.static_shapes import make_static
 
 _QUANTIZED_OPS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
-_TRAINING_DOMAIN = "ai.onnx.preview.training"
 
 
 def conform(proto: onnx.ModelProto, folder: Path, input_shapes: Mapping[str, Shape] | None) -> ir.Model:
@@ -28,7 +27,8 @@ def conform(proto: onnx.ModelProto, folder: Path, input_shapes: Mapping[str, Sha
     opset = source_opset(proto)
     _refuse_quantized(proto)
     proto = _inline_functions(proto)
-    _refuse_custom_domains(proto)
+    refuse_unknown_operators(proto)
+    _keep_default_domain(proto)
     proto = sort_nodes(proto)
     _check(proto)
     skeleton = to_float32(Skeleton(proto, skeleton.weights))
@@ -75,12 +75,20 @@ def _inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError(f"the model's functions cannot be inlined: {_one_line(error)}; export it without functions") from error
 
 
-def _refuse_custom_domains(proto: onnx.ModelProto) -> None:
-    custom = [f"{node.domain}::{node.op_type} (node {_label(node)})" for node in _nodes(proto) if node.domain]
-    if custom:
+def refuse_unknown_operators(proto: onnx.ModelProto) -> None:
+    """Raise UnsupportedError naming every node whose operator is not standard ONNX."""
+    unknown = [
+        f"{f'{node.domain}::' if node.domain else ''}{node.op_type} (node {_label(node)})"
+        for node in _nodes(proto)
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type)
+    ]
+    if unknown:
         raise UnsupportedError(
-            f"operators outside standard ONNX: {', '.join(custom)}; export the model with standard operators only"
+            f"operators outside standard ONNX: {', '.join(unknown)}; replace them in the source model or leave them out"
         )
+
+
+def _keep_default_domain(proto: onnx.ModelProto) -> None:
     default = [imported for imported in proto.opset_import if not imported.domain]
     del proto.opset_import[:]
     proto.opset_import.extend(default[:1])

@@ -1,0 +1,1 @@
+"""The only code that imports TensorFlow, Keras and tf2onnx: ``python -m edgekit.importers.tensorflow_worker``."""

@@ -1,0 +1,91 @@
+"""Saved Keras models as ONNX."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import ModelError
+from edgekit.importers.input_shapes import Shape, resolve_input_shapes
+from edgekit.importers.sniff import HDF5_MAGIC
+from edgekit.importers.tensorflow_worker.convert import Interface, convert_function
+from edgekit.importers.tensorflow_worker.keras_config import clean_config
+from edgekit.importers.tensorflow_worker.names import unique
+
+
+def convert_keras(path: Path, input_shapes: Mapping[str, Shape], output: Path) -> None:
+    """Write the model saved at ``path`` as ONNX to ``output``. The working directory takes a cleaned copy of the file."""
+    with path.open("rb") as file:
+        is_hdf5 = file.read(8) == HDF5_MAGIC
+    cleaned = _cleaned_hdf5(path) if is_hdf5 else _cleaned_archive(path)
+    import keras
+
+    model = keras.saving.load_model(cleaned, compile=False, safe_mode=True)
+    cleaned.unlink()
+    convert_loaded(model, input_shapes, output)
+
+
+def convert_loaded(model: Any, input_shapes: Mapping[str, Shape], output: Path) -> None:
+    """Write a Keras model in memory as ONNX."""
+    import keras
+
+    if not getattr(model, "inputs", None):
+        raise ModelError("the Keras model was never built, so its inputs are unknown; call it once before saving")
+    flat = keras.Model(list(model.inputs), _flat(model.outputs))
+    names = unique([tensor._keras_history.operation.name for tensor in flat.inputs])
+    shapes = resolve_input_shapes({name: list(t.shape) for name, t in zip(names, flat.inputs, strict=True)}, input_shapes)
+    dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in flat.inputs]
+    inputs = tuple((name, dtype, shapes[name]) for name, dtype in zip(names, dtypes, strict=True))
+    outputs = unique([tensor._keras_history.operation.name for tensor in flat.outputs], taken=names)
+
+    def positional(*tensors: object) -> Sequence[object]:
+        return _flat(flat(list(tensors), training=False))
+
+    convert_function(positional, Interface(inputs, tuple(outputs)), output)
+
+
+def _flat(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def _cleaned_hdf5(path: Path) -> Path:
+    import h5py
+
+    copy = Path("model.h5")
+    shutil.copyfile(path, copy)
+    try:
+        with h5py.File(copy, "r+") as file:
+            config = file.attrs.get("model_config")
+            if config is None:
+                raise ModelError("the file holds weights only; save the whole model: model.save(path)")
+            text = config.decode() if isinstance(config, bytes) else str(config)
+            file.attrs["model_config"] = json.dumps(clean_config(_parsed(text)))
+    except OSError as error:
+        raise ModelError(f"is a damaged or truncated HDF5 file ({str(error)[:200]}); copy it again") from error
+    return copy
+
+
+def _cleaned_archive(path: Path) -> Path:
+    copy = Path("model.keras")
+    try:
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            for name in source.namelist():
+                data = source.read(name)
+                if name == "config.json":
+                    data = json.dumps(clean_config(_parsed(data.decode()))).encode()
+                target.writestr(name, data)
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError, OSError) as error:
+        raise ModelError(f"is a damaged or truncated Keras archive ({str(error)[:200]}); copy it again") from error
+    return copy
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ModelError("the Keras file's model configuration is damaged; save the model again") from error
+    if not isinstance(config, dict):
+        raise ModelError("the Keras file's model configuration is no JSON object; save the model again")
+    return config
