@@ -31,7 +31,12 @@ def _is_parameter(value: ir.Value) -> bool:
     if tensor is None or len(tensor.shape) == 0:
         return False
     value.shape = value.shape if value.shape is not None else ir.Shape(tensor.shape)
-    return tensor.dtype.is_floating_point() or tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.INT32)
+    return tensor.dtype.is_floating_point() or tensor.dtype in (
+        ir.DataType.INT8,
+        ir.DataType.UINT8,
+        ir.DataType.INT4,
+        ir.DataType.INT32,
+    )
 
 
 def count_macs(model: ir.Model) -> int:

@@ -49,7 +49,9 @@ class GraphEditor:
         """The output of a new node put before ``before``: named after ``like``, with its dtype and (unless given) its shape."""
         output = ir.Value(
             name=self.unique_name(like.name or op_type),
-            shape=ir.Shape(like.shape if shape is None else shape) if like.shape is not None or shape is not None else None,
+            shape=ir.Shape(like.shape if shape is None else shape)
+            if like.shape is not None or shape is not None
+            else None,
             type=like.type,
         )
         node = ir.node(op_type, inputs, dict(attributes or {}), outputs=[output], name=self._node_name(before, op_type))
@@ -62,7 +64,11 @@ class GraphEditor:
         return name
 
     def rewrite(
-        self, node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None
+        self,
+        node: ir.Node,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any] | None = None,
     ) -> ir.Value:
         """Replaces the one-output ``node`` by another computing the same value: the names of the node and of its output stay."""
         old = node.outputs[0]
@@ -124,12 +130,18 @@ class GraphEditor:
                 self._names.discard(value.name)
                 continue
             node = value.producer()
-            if node is None or node.graph is not self.graph or any(out.uses() or out.is_graph_output() for out in node.outputs):
+            if (
+                node is None
+                or node.graph is not self.graph
+                or any(out.uses() or out.is_graph_output() for out in node.outputs)
+            ):
                 continue
             pending.extend(node.inputs)
             self.graph.remove(node, safe=True)
 
-    def with_constant(self, node: ir.Node, index: int, array: np.ndarray[Any, Any], fallback_name: str = "constant") -> None:
+    def with_constant(
+        self, node: ir.Node, index: int, array: np.ndarray[Any, Any], fallback_name: str = "constant"
+    ) -> None:
         """Gives ``node`` another constant at ``index``; the name stays when nobody else reads the old constant."""
         old = node.inputs[index] if index < len(node.inputs) else None
         name = (old.name if old is not None else None) or fallback_name

@@ -48,9 +48,7 @@ def _by_onnxruntime(proto: onnx.NodeProto, feeds: dict[str, np.ndarray[Any, Any]
         inputs.append(onnx.helper.make_tensor_value_info(name, element, list(array.shape)))
     outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
     graph = onnx.helper.make_graph([proto], "constant", inputs, outputs)
-    model = onnx.helper.make_model(
-        graph, ir_version=_IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)]
-    )
+    model = onnx.helper.make_model(graph, ir_version=_IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1

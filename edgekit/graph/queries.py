@@ -52,7 +52,9 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     """The static shape; raises ``ModelError`` that names the value when there is none."""
     shape = static_shape(value)
     if shape is None:
-        raise ModelError(f"value {value.name!r} has no static shape; give the inputs fixed shapes (--input-shape NAME=...)")
+        raise ModelError(
+            f"value {value.name!r} has no static shape; give the inputs fixed shapes (--input-shape NAME=...)"
+        )
     return shape
 
 

@@ -132,7 +132,9 @@ def _evaluate_node(node: ir.Node, constants: Constants, largest: int | None) -> 
         if shape is not None:
             constants[node.outputs[0]] = _shape_or_size(node, shape)
         return
-    if not is_deterministic(node) or any(v is not None and v not in constants and not is_constant(v) for v in node.inputs):
+    if not is_deterministic(node) or any(
+        v is not None and v not in constants and not is_constant(v) for v in node.inputs
+    ):
         return
     if not _worth_evaluating(node, constants, largest):
         return

@@ -21,7 +21,9 @@ def load(path: Path) -> ir.Model:
     try:
         return ir.load(path)
     except (DecodeError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not a readable ONNX model ({error}); expected a file written by onnx.save") from error
+        raise ModelError(
+            f"{path}: not a readable ONNX model ({error}); expected a file written by onnx.save"
+        ) from error
 
 
 def weight_bytes(model: ir.Model) -> int:
@@ -45,7 +47,9 @@ def to_bytes(model: ir.Model) -> bytes:
     try:
         return to_proto(model).SerializeToString(deterministic=True)
     except (EncodeError, ValueError) as error:
-        raise ModelError(f"model {model.graph.name!r} is larger than one 2 GiB message: save it to a file instead") from error
+        raise ModelError(
+            f"model {model.graph.name!r} is larger than one 2 GiB message: save it to a file instead"
+        ) from error
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

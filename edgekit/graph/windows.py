@@ -54,7 +54,9 @@ def window(node: ir.Node) -> Window:
 
 def _padding(node: ir.Node, unpadded: Window, spatial: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     auto_pad = attribute(node, "auto_pad")
-    if node.op_type == "ConvTranspose" and (attribute(node, "output_shape") or auto_pad in ("SAME_UPPER", "SAME_LOWER")):
+    if node.op_type == "ConvTranspose" and (
+        attribute(node, "output_shape") or auto_pad in ("SAME_UPPER", "SAME_LOWER")
+    ):
         total = _transposed_total(node, unpadded, spatial)
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         total = [

@@ -40,7 +40,12 @@ def _fold(node: ir.Node, value: ir.Value, array: np.ndarray[Any, Any], editor: G
     if not value.uses() and not value.is_graph_output():
         editor.remove_unused(value)
         return True
-    if is_op(node, "Identity") and value.is_graph_output() and node.inputs[0] is not None and node.inputs[0].is_initializer():
+    if (
+        is_op(node, "Identity")
+        and value.is_graph_output()
+        and node.inputs[0] is not None
+        and node.inputs[0].is_initializer()
+    ):
         return False
     constant = editor.constant(array, value.name or "constant")
     editor.replace(value, constant)
