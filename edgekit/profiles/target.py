@@ -31,8 +31,8 @@ class RuntimeProfile:
     """How one format runs on a target.
 
     ``accelerator`` is the TFLite delegate, the MNN backend or the ONNX Runtime execution provider. ``layout`` is
-    that of the artifact's image inputs and outputs. ``activation_dtype`` is that of QuantizeLinear in ONNX files (int8 in the
-    other formats, whose integer kernels know nothing else). ``accelerated_ops`` has the op names by kind of kernel
+    that of the artifact's image inputs and outputs. ``activation_dtype`` is that of QuantizeLinear in ONNX files (int8
+    in the other formats, whose integer kernels know nothing else). ``accelerated_ops`` has op names by kind of kernel
     (``"int8"``, ``"int8-dynamic"``, ``"float"``): TFLite builtin names for TFLite, ONNX op types for the others.
     """
 
