@@ -19,9 +19,8 @@ __all__ = ["ImportedModel", "Source", "import_model"]
 class ImportedModel:
     """A source model as a graph.
 
-    ``model`` has opset ``edgekit.graph.OPSET`` of the default domain only, no functions, no external data, static input and
-    output shapes, and the source's input and output names. ``sha256`` is that of the file, or of a folder's paths and
-    contents.
+    ``model`` has opset ``edgekit.graph.OPSET`` of the default domain only, no functions, static input and output shapes,
+    and the source's input and output names. ``sha256`` is that of the file, or of a folder's paths and contents.
     """
 
     model: ir.Model
@@ -82,4 +81,4 @@ def _importer(source: Source) -> Callable[[Path, Mapping[str, Shape] | None], ir
 
 def _spec(value: ir.Value) -> TensorSpec:
     assert value.name is not None and value.dtype is not None and value.shape is not None
-    return TensorSpec(value.name, str(value.dtype.numpy()), tuple(int(dim) for dim in value.shape))
+    return TensorSpec(value.name, str(value.dtype.numpy()), tuple(dim for dim in value.shape if isinstance(dim, int)))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from edgekit.errors import ModelError, UnsupportedError
@@ -70,9 +71,12 @@ def _inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     if not proto.functions:
         return proto
     try:
-        return onnx.inliner.inline_local_functions(proto, convert_version=True)
+        inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(proto, convert_version=True)
+        return inlined
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"the model's functions cannot be inlined: {_one_line(error)}; export it without functions") from error
+        raise ModelError(
+            f"the model's functions cannot be inlined: {_one_line(error)}; export it without functions"
+        ) from error
 
 
 def refuse_unknown_operators(proto: onnx.ModelProto) -> None:

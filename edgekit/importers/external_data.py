@@ -11,8 +11,8 @@ from edgekit.errors import ModelError
 def load_tensor(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     """The tensor behind a proto, without a copy: a view of the proto, or a memory map of its external file.
 
-    Raises ModelError when the external file is missing, too short, or lies outside ``folder`` (absolute path, ``..``, or a
-    symbolic link that leaves it).
+    Raises ModelError when the external file is missing, too short, or lies outside ``folder`` (absolute path, ``..``, or
+    a symbolic link that leaves it).
     """
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return ir.serde.deserialize_tensor(tensor)
@@ -40,9 +40,13 @@ def _checked_location(tensor: str, location: str, folder: Path) -> Path:
     root = folder.resolve()
     real = root.joinpath(location).resolve()
     if escapes or ".." in PurePosixPath(location).parts or not real.is_relative_to(root):
-        raise ModelError(f'external data "{location}" of tensor "{tensor}" leaves the model\'s folder; move it beside the model')
+        raise ModelError(
+            f'external data "{location}" of tensor "{tensor}" leaves the model\'s folder; move it beside the model'
+        )
     if not real.is_file():
-        raise ModelError(f'external data "{location}" of tensor "{tensor}" is missing; expected it at {folder / location}')
+        raise ModelError(
+            f'external data "{location}" of tensor "{tensor}" is missing; expected it at {folder / location}'
+        )
     return real.relative_to(root)
 
 

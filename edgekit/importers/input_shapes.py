@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from edgekit.errors import ModelError, nearest
 
 Dim = int | str | None
-"""A dimension as a model declares it: a size, a symbol that stands for one unknown size, or unknown (also any int < 1)."""
+"""A dimension as a model declares it: a size, a symbol for one unknown size, or unknown (also any int < 1)."""
 
 Shape = tuple[int, ...]
 
@@ -18,8 +18,8 @@ def resolve_input_shapes(
 ) -> dict[str, Shape]:
     """A static shape for every input of ``declared``, in its order.
 
-    ``declared`` has one entry per input, None where not even the rank is known. ``requested`` wins over open dimensions; an
-    open first dimension that nobody asked for becomes 1. A symbol has one size in all inputs.
+    ``declared`` has one entry per input, None where not even the rank is known. ``requested`` gives sizes to open
+    dimensions; an open first dimension that nobody asked for becomes 1. A symbol has one size in all inputs.
     Raises ModelError for unknown names, contradictions, and open dimensions that are left.
     """
     requested = requested or {}
@@ -50,7 +50,7 @@ def _size(dim: Dim) -> int | None:
 def _bind_requested(name: str, dims: Sequence[Dim] | None, shape: Shape, sizes: dict[str, int]) -> None:
     typed = ",".join(map(str, shape))
     if not all(dim > 0 for dim in shape):
-        raise ModelError(f'input shape {name}={typed}: every dimension must be at least 1')
+        raise ModelError(f"input shape {name}={typed}: every dimension must be at least 1")
     if dims is None:
         return
     mismatch = ModelError(

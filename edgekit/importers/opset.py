@@ -1,8 +1,9 @@
 """Bringing a model to edgekit's opset: upgrades by ONNX's converter, downgrades only where nothing can change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes.common import TopologicalSortPass
 
@@ -15,7 +16,7 @@ _OLDEST = 7
 
 
 def source_opset(proto: onnx.ModelProto) -> int:
-    """The default-domain opset of ``proto``. Raises ModelError when it is missing, too old, or newer than onnx knows."""
+    """The default-domain opset of ``proto``. Raises ModelError when it is missing, too old or newer than onnx knows."""
     versions = [imported.version for imported in proto.opset_import if imported.domain == ""]
     if not versions:
         raise ModelError("the model imports no ONNX opset; export it again with opset 9 or newer")
@@ -24,7 +25,7 @@ def source_opset(proto: onnx.ModelProto) -> int:
         raise ModelError(f"opset {versions[0]} is newer than the installed onnx knows ({newest}): pip install -U onnx")
     if versions[0] < _OLDEST:
         raise ModelError(f"opset {versions[0]} is too old; export the model again with opset 9 or newer")
-    return versions[0]
+    return int(versions[0])
 
 
 def sort_nodes(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -77,7 +78,7 @@ def _restamp(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 def _is_function(node: onnx.NodeProto, opset: int) -> bool:
     schema = onnx.defs.get_schema(node.op_type, opset, "")
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]
 
 
 def _changed_nodes(proto: onnx.ModelProto, opset: int) -> Iterator[onnx.NodeProto]:
@@ -102,7 +103,7 @@ def _means_the_same(node: onnx.NodeProto, opset: int) -> bool:
     )
 
 
-def _parameters(parameters: list[onnx.defs.OpSchema.FormalParameter], used: int) -> list[tuple[str, object]]:
+def _parameters(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], used: int) -> list[tuple[str, object]]:
     return [(parameter.name, parameter.option) for parameter in parameters[:used]]
 
 
@@ -114,7 +115,10 @@ def _same_attributes(node: onnx.NodeProto, newer: onnx.defs.OpSchema, pinned: on
                 return False
         elif name not in given and not _equal_defaults(attribute, pinned.attributes[name]):
             return False
-    return all(name in newer.attributes or name in given or not attribute.required for name, attribute in pinned.attributes.items())
+    return all(
+        name in newer.attributes or name in given or not attribute.required
+        for name, attribute in pinned.attributes.items()
+    )
 
 
 def _is_default(given: onnx.AttributeProto, attribute: onnx.defs.OpSchema.Attribute) -> bool:

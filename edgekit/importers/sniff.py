@@ -47,7 +47,9 @@ def _identify_folder(path: Path) -> Source:
     if any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         return Source.SAVED_MODEL
     if (path / "keras_metadata.pb").is_file() or (path / "fingerprint.pb").is_file():
-        raise ModelError(f"{path}: the SavedModel is incomplete: saved_model.pb is missing; copy the whole folder again")
+        raise ModelError(
+            f"{path}: the SavedModel is incomplete: saved_model.pb is missing; copy the whole folder again"
+        )
     raise ModelError(f"{path}: is not a SavedModel folder: expected saved_model.pb in it; {_KNOWN}")
 
 

@@ -1,4 +1,4 @@
-"""Static shapes for every value: ONNX's shape inference, and folding of the shape computations that it cannot follow."""
+"""Static shapes for every value: ONNX's shape inference, and folding of the shape computations it cannot follow."""
 
 from collections.abc import Container
 from typing import TYPE_CHECKING
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 _MAX_ELEMENTS = 65536
 """Shape computations are small; anything larger is data and none of this module's business."""
 
-_NOT_FOLDED = {"If", "Loop", "Scan", "Constant", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
+_NOT_FOLDED = {
+    "If",
+    "Loop",
+    "Scan",
+    "Constant",
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+}
 _GROWING = {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "Pad", "OneHot", "EyeLike", "Upsample"}
 
 
@@ -73,7 +82,9 @@ def _check_output(value: onnx.ValueInfoProto, proto: onnx.ModelProto) -> None:
 
 def _fold_shapes(graph: onnx.GraphProto) -> int:
     """Replace small nodes that depend on constants and static shapes only; returns how many."""
-    shapes = {value.name: shape for value in (*graph.input, *graph.value_info) if (shape := _static_shape(value)) is not None}
+    shapes = {
+        value.name: shape for value in (*graph.input, *graph.value_info) if (shape := _static_shape(value)) is not None
+    }
     small = {tensor.name: tensor for tensor in graph.initializer}
     foldable: list[onnx.NodeProto] = []
     constant = set(small)
@@ -86,7 +97,11 @@ def _fold_shapes(graph: onnx.GraphProto) -> int:
     results = _evaluate(foldable, small, shapes)
     for name, array in results.items():
         graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    done = [index for index, node in enumerate(graph.node) if node.output and all(name in results for name in node.output if name)]
+    done = [
+        index
+        for index, node in enumerate(graph.node)
+        if node.output and all(name in results for name in node.output if name)
+    ]
     for index in reversed(done):
         del graph.node[index]
     return len(done)
@@ -108,14 +123,17 @@ def _is_foldable(node: onnx.NodeProto, constant: Container[str], shapes: dict[st
 def _evaluate(
     nodes: list[onnx.NodeProto], constants: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]
 ) -> dict[str, np.ndarray]:
-    """The outputs of ``nodes`` by ONNX Runtime, nothing when it refuses; of Shape's and Size's inputs only the shape counts."""
+    """The outputs of ``nodes`` by ONNX Runtime, nothing when it refuses. Of Shape's and Size's inputs the shape is enough."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
     used = {name for node in nodes for name in node.input}
     made = [name for node in nodes for name in node.output if name]
     stubs = sorted(name for name in used if name in shapes and name not in constants and name not in made)
     graph = onnx.helper.make_graph(
-        [_shape_of_static(node, shapes) if node.op_type in ("Shape", "Size") and node.input[0] in stubs else node for node in nodes],
+        [
+            _shape_of_static(node, shapes) if node.op_type in ("Shape", "Size") and node.input[0] in stubs else node
+            for node in nodes
+        ],
         "shape_computations",
         [],
         [onnx.ValueInfoProto(name=name) for name in made],
@@ -124,8 +142,14 @@ def _evaluate(
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
     try:
         outputs = _session(model).run(made, {})
-    except (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.InvalidGraph, ort_errors.NotImplemented,
-            ort_errors.RuntimeException, ort_errors.EPFail) as error:
+    except (
+        ort_errors.Fail,
+        ort_errors.InvalidArgument,
+        ort_errors.InvalidGraph,
+        ort_errors.NotImplemented,
+        ort_errors.RuntimeException,
+        ort_errors.EPFail,
+    ) as error:
         del error
         return {}
     return {name: np.asarray(array) for name, array in zip(made, outputs, strict=True)}
@@ -188,6 +212,8 @@ def _branch_nodes(
             inner.name = prefix + inner.name if inner.name else ""
     results = [renamed.get(value.name, value.name) for value in branch.output]
     identities = [
-        onnx.helper.make_node("Identity", [result], [name]) for result, name in zip(results, node.output, strict=True) if name
+        onnx.helper.make_node("Identity", [result], [name])
+        for result, name in zip(results, node.output, strict=True)
+        if name
     ]
     return [*branch.node, *identities]

@@ -37,14 +37,15 @@ def import_through_tensorflow(kind: str, path: Path, input_shapes: Mapping[str, 
     """
     _require_tensorflow(kind)
     with tempfile.TemporaryDirectory(prefix="edgekit-import-") as folder:
+        output = Path(folder) / "model.onnx"
         request = {
             "kind": kind,
             "path": str(path.resolve()),
             "input_shapes": {name: list(shape) for name, shape in (input_shapes or {}).items()},
-            "output": str(Path(folder) / "model.onnx"),
+            "output": str(output),
         }
         _run_worker(request, path, Path(folder))
-        return conform(read_proto(Path(request["output"])), Path(folder), input_shapes)
+        return conform(read_proto(output), Path(folder), input_shapes)
 
 
 def _require_tensorflow(kind: str) -> None:
@@ -72,7 +73,7 @@ def _run_worker(request: Mapping[str, object], path: Path, folder: Path) -> None
 
 
 def _converse(worker: subprocess.Popen[bytes], request: Mapping[str, object]) -> str:
-    """Send the request and wait for the answer. Standard input stays open: its end tells the worker that we are gone."""
+    """Send the request, wait for the answer. Standard input stays open: its end tells the worker that we are gone."""
     assert worker.stdin is not None and worker.stdout is not None
     try:
         worker.stdin.write(json.dumps(request).encode() + b"\n")
@@ -106,7 +107,9 @@ def _raise_for(answer: str, returncode: int, path: Path, log: str) -> None:
     """Turn the worker's answer, or its death, into an error; return when all went well."""
     if returncode < 0:
         name = signal.Signals(-returncode).name
-        raise ModelError(f"{path}: TensorFlow crashed while reading it ({name}); the file is damaged or too large for memory")
+        raise ModelError(
+            f"{path}: TensorFlow crashed while reading it ({name}); the file is damaged or too large for memory"
+        )
     try:
         report = json.loads(answer)
     except json.JSONDecodeError as error:

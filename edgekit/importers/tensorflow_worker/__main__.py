@@ -1,6 +1,6 @@
 """One request (a JSON line) on standard input, one answer (JSON) on standard output, an ONNX file in between.
 
-Request: ``{"kind", "path", "input_shapes", "output"}``. Answer: ``{}`` or ``{"error": class name, "message": one line}``.
+Request: ``{"kind", "path", "input_shapes", "output"}``. Answer: ``{}`` or ``{"error": class, "message": one line}``.
 The process ends when its standard input does: then nobody waits for the answer.
 """
 
@@ -64,9 +64,7 @@ def _convert(request: dict[str, object]) -> None:
             raise ValueError(f"unknown kind {kind!r}")
 
 
-def _report(
-    answer: IO[str], request: dict[str, object], error: BaseException, trace: TracebackType | None
-) -> None:
+def _report(answer: IO[str], request: dict[str, object], error: BaseException, trace: TracebackType | None) -> None:
     """Answer with what ended the process: our own errors as they are, any other as one line."""
     traceback.print_exception(type(error), error, trace)
     if isinstance(error, EdgekitError):

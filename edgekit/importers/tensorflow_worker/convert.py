@@ -35,10 +35,10 @@ def convert_function(function: Callable[..., Sequence[object]], interface: Inter
 
     specs = [tf.TensorSpec(shape, dtype, f"input_{i:04}") for i, (_, dtype, shape) in enumerate(interface.inputs)]
 
-    @tf.function(input_signature=specs, autograph=False)
-    def traced(*tensors: object) -> dict[str, object]:
+    def flat(*tensors: object) -> dict[str, object]:
         return {f"output_{i:04}": tf.identity(tensor) for i, tensor in enumerate(function(*tensors))}
 
+    traced = tf.function(flat, input_signature=specs, autograph=False)
     proto, _ = tf2onnx.convert.from_function(traced, specs, opset=TF2ONNX_OPSET)
     names = {f"input_{i:04}": name for i, (name, _, _) in enumerate(interface.inputs)}
     names |= {f"output_{i:04}": name for i, name in enumerate(interface.outputs)}

@@ -1,4 +1,4 @@
-"""A Keras model's configuration made safe and current: code refused, leftovers of Keras 2 and of mixed precision removed."""
+"""A Keras model's configuration made safe and current: code refused, leftovers of Keras 2 removed, all in float32."""
 
 from typing import Any
 
@@ -8,7 +8,11 @@ _ADVICE = "export the model as a SavedModel instead: model.export(dir)"
 _HALF_POLICIES = {"mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"}
 _PYTHON_CODE = {"Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"}
 _MODELS = {"Functional": "keras.src.models.functional", "Sequential": "keras.src.models.sequential"}
-_OLD_CLASSES = {"Model": "Functional", "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}
+_OLD_CLASSES = {
+    "Model": "Functional",
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+}
 _LEFTOVERS: dict[str, tuple[object, ...]] = {
     "groups": (1,),
     "time_major": (False,),
@@ -64,7 +68,7 @@ def _clean_object(value: dict[str, Any]) -> None:
 def _refuse_code(value: dict[str, Any], name: str) -> None:
     if value["class_name"] in _PYTHON_CODE:
         raise ModelError(
-            f'layer "{name}" ({value["class_name"]}) holds Python code or a foreign model, which edgekit does not run: {_ADVICE}'
+            f'layer "{name}" ({value["class_name"]}) holds Python code, which edgekit does not run: {_ADVICE}'
         )
 
 
@@ -75,19 +79,30 @@ def _refuse_custom(value: dict[str, Any], name: str) -> None:
     if isinstance(module, str) and not _is_keras(module):
         custom = custom or module != "builtins" or kind == "function"
     if custom:
-        raise ModelError(f'"{registered or kind}" {f"(layer {name!r}) " if name else ""}is custom Python code: {_ADVICE}')
+        raise ModelError(
+            f'"{registered or kind}" {f"(layer {name!r}) " if name else ""}is custom Python code: {_ADVICE}'
+        )
     if module is None and "config" in value and not _is_known(kind):
         raise ModelError(f'layer "{name}" is a {kind}, which Keras 3 does not have: {_ADVICE}')
 
 
 def _is_keras(module: str) -> bool:
-    return module.split(".")[0] in ("keras", "tf_keras") or module.startswith(("tensorflow.keras", "tensorflow.python.keras"))
+    return module.split(".")[0] in ("keras", "tf_keras") or module.startswith(
+        ("tensorflow.keras", "tensorflow.python.keras")
+    )
 
 
 def _is_known(kind: str) -> bool:
     import keras
 
-    spaces = (keras.layers, keras.models, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
+    spaces = (
+        keras.layers,
+        keras.models,
+        keras.initializers,
+        keras.regularizers,
+        keras.constraints,
+        keras.dtype_policies,
+    )
     return kind.startswith("__") or kind in _MODELS or kind == "Policy" or any(hasattr(space, kind) for space in spaces)
 
 
@@ -132,7 +147,9 @@ def _remove_leftovers(kind: str, config: dict[str, Any], name: str) -> None:
         if key not in config or key in accepted:
             continue
         if config[key] not in harmless:
-            raise ModelError(f'layer "{name}" ({kind}) has {key}={config[key]!r}, which Keras 3 does not have: {_ADVICE}')
+            raise ModelError(
+                f'layer "{name}" ({kind}) has {key}={config[key]!r}, which Keras 3 does not have: {_ADVICE}'
+            )
         del config[key]
     axis = config.get("axis")
     if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:

@@ -16,7 +16,7 @@ from edgekit.importers.tensorflow_worker.names import unique
 
 
 def convert_keras(path: Path, input_shapes: Mapping[str, Shape], output: Path) -> None:
-    """Write the model saved at ``path`` as ONNX to ``output``. The working directory takes a cleaned copy of the file."""
+    """Write the model saved at ``path`` as ONNX to ``output``. The working directory takes a cleaned copy of it."""
     with path.open("rb") as file:
         is_hdf5 = file.read(8) == HDF5_MAGIC
     cleaned = _cleaned_hdf5(path) if is_hdf5 else _cleaned_archive(path)
@@ -35,7 +35,9 @@ def convert_loaded(model: Any, input_shapes: Mapping[str, Shape], output: Path) 
         raise ModelError("the Keras model was never built, so its inputs are unknown; call it once before saving")
     flat = keras.Model(list(model.inputs), _flat(model.outputs))
     names = unique([tensor._keras_history.operation.name for tensor in flat.inputs])
-    shapes = resolve_input_shapes({name: list(t.shape) for name, t in zip(names, flat.inputs, strict=True)}, input_shapes)
+    shapes = resolve_input_shapes(
+        {name: list(t.shape) for name, t in zip(names, flat.inputs, strict=True)}, input_shapes
+    )
     dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in flat.inputs]
     inputs = tuple((name, dtype, shapes[name]) for name, dtype in zip(names, dtypes, strict=True))
     outputs = unique([tensor._keras_history.operation.name for tensor in flat.outputs], taken=names)
@@ -51,7 +53,7 @@ def _flat(tensors: Any) -> list[Any]:
 
 
 def _cleaned_hdf5(path: Path) -> Path:
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     copy = Path("model.h5")
     shutil.copyfile(path, copy)

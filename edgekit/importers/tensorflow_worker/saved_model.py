@@ -9,7 +9,16 @@ from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape, resolve_input_shapes
 from edgekit.importers.tensorflow_worker.convert import Interface, convert_function
 
-_SIDE_EFFECTS = {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "LoadLibrary", "LoadDataset"}
+_SIDE_EFFECTS = {
+    "ReadFile",
+    "WriteFile",
+    "MatchingFiles",
+    "PyFunc",
+    "PyFuncStateless",
+    "EagerPyFunc",
+    "LoadLibrary",
+    "LoadDataset",
+}
 
 
 def convert_saved_model(folder: Path, input_shapes: Mapping[str, Shape], output: Path) -> None:
@@ -35,7 +44,7 @@ def convert_saved_model(folder: Path, input_shapes: Mapping[str, Shape], output:
 
 def _read_meta_graph(folder: Path) -> Any:
     """The MetaGraphDef that serves, refused when it touches files or Python. Nothing of it runs here."""
-    from google.protobuf import text_format
+    from google.protobuf import text_format  # type: ignore[import-untyped]
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -60,7 +69,9 @@ def _refuse_side_effects(graph_def: Any) -> None:
     nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
     for node in nodes:
         if node.op in _SIDE_EFFECTS:
-            raise ModelError(f"node {node.name!r} is a {node.op}, which touches files or Python; edgekit does not run it")
+            raise ModelError(
+                f"node {node.name!r} is a {node.op}, which touches files or Python; edgekit does not run it"
+            )
 
 
 def _serving_key(signatures: Mapping[str, Any]) -> str:
@@ -74,7 +85,9 @@ def _serving_key(signatures: Mapping[str, Any]) -> str:
     if not keys:
         raise ModelError("the SavedModel has no signature; save it with model.export(dir) or signatures=…")
     listed = ", ".join(f'"{key}"' for key in sorted(keys))
-    raise ModelError(f'the SavedModel has several signatures ({listed}) and none is "serving_default"; save it with one')
+    raise ModelError(
+        f'the SavedModel has several signatures ({listed}) and none is "serving_default"; save it with one'
+    )
 
 
 def _dims(shape: Any) -> list[int] | None:

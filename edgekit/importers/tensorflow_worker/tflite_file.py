@@ -1,4 +1,4 @@
-"""Float TFLite files as ONNX: the flatbuffer made plain for tf2onnx, which mangles names and half-float constants."""
+"""Float TFLite files as ONNX: the flatbuffer made plain for tf2onnx, which mangles names and compressed weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,7 @@ from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape
 from edgekit.importers.tensorflow_worker.convert import TF2ONNX_OPSET, Interface, check, finish, random_inputs
 from edgekit.importers.tensorflow_worker.names import unique
-
-_INTEGER_CODES = ("INT4", "INT8", "UINT8", "INT16", "UINT16")
+from edgekit.importers.tensorflow_worker.tflite_weights import has_data, is_integer_code, type_name, widen_constants
 
 
 def convert_tflite(path: Path, input_shapes: Mapping[str, Shape], output: Path) -> None:
@@ -22,22 +21,22 @@ def convert_tflite(path: Path, input_shapes: Mapping[str, Shape], output: Path) 
     """
     del input_shapes
     interpreter = _load(path)
-    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.schema_py_generated import ModelT
 
-    model = schema.ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
-    graph = model.subgraphs[0]
-    _refuse_quantized(graph, schema)
+    model = ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
+    _refuse_quantized(model)
     interface = _interface(model, interpreter)
-    _widen_half_constants(model, schema)
+    widen_constants(model)
     names = _make_plain(model, interface)
-    Path("plain.tflite").write_bytes(_packed(model))
+    plain = Path("plain.tflite")
+    plain.write_bytes(_packed(model))
     import tf2onnx
 
-    proto, _ = tf2onnx.convert.from_tflite("plain.tflite", opset=TF2ONNX_OPSET)
+    proto, _ = tf2onnx.convert.from_tflite(str(plain), opset=TF2ONNX_OPSET)
     _open_dimensions(proto, names, interpreter, interface)
     finish(proto, interface, names, output)
     samples = random_inputs(interface)
-    check(output, samples, _run(interpreter, interface, samples))
+    check(output, samples, _run(_load(plain), interface, samples))
 
 
 def _load(path: Path) -> Any:
@@ -49,18 +48,19 @@ def _load(path: Path) -> Any:
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
-        raise ModelError(f"LiteRT cannot load the file: {reason}; expected a whole TFLite model of builtin operators") from error
+        raise ModelError(
+            f"LiteRT cannot load the file: {reason}; expected a whole TFLite model of builtin operators"
+        ) from error
     return interpreter
 
 
-def _refuse_quantized(graph: Any, schema: Any) -> None:
-    codes = {getattr(schema.TensorType, name): name.lower() for name in _INTEGER_CODES if hasattr(schema.TensorType, name)}
-    for tensor in graph.tensors:
-        quantization = tensor.quantization
-        if tensor.type in codes and quantization is not None and quantization.scale is not None and len(quantization.scale):
-            name = _text(tensor.name)
+def _refuse_quantized(model: Any) -> None:
+    """Integer activations are refused. Integer weights alone (dynamic-range files) still make a float model."""
+    for tensor in model.subgraphs[0].tensors:
+        if is_integer_code(tensor) and not has_data(model, tensor):
+            name, kind = _text(tensor.name), type_name(tensor).lower()
             raise ModelError(
-                f'the model is already quantized (tensor "{name}" is {codes[tensor.type]}); edgekit wants the float model'
+                f'the model is already quantized (tensor "{name}" is {kind}); edgekit wants the float model'
             )
 
 
@@ -71,35 +71,15 @@ def _interface(model: Any, interpreter: Any) -> Interface:
     inputs = {m.tensorIndex: _text(m.name) for m in signatures[0].inputs} if len(signatures) == 1 else {}
     outputs = {m.tensorIndex: _text(m.name) for m in signatures[0].outputs} if len(signatures) == 1 else {}
     input_names = unique([inputs.get(i) or _text(graph.tensors[i].name) or "input" for i in graph.inputs])
-    output_names = unique([outputs.get(i) or _text(graph.tensors[i].name) or "output" for i in graph.outputs], input_names)
+    output_names = unique(
+        [outputs.get(i) or _text(graph.tensors[i].name) or "output" for i in graph.outputs], input_names
+    )
     details = interpreter.get_input_details()
     specs = [
         (name, np.dtype(detail["dtype"]).name, tuple(int(size) for size in detail["shape"]))
         for name, detail in zip(input_names, details, strict=True)
     ]
     return Interface(tuple(specs), tuple(output_names))
-
-
-def _widen_half_constants(model: Any, schema: Any) -> None:
-    """Constant float16 weights behind a DEQUANTIZE become float32 constants: tf2onnx takes that operator for quantization."""
-    graph = model.subgraphs[0]
-    kept = []
-    for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) != schema.BuiltinOperator.DEQUANTIZE:
-            kept.append(operator)
-            continue
-        source, result = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
-        data = model.buffers[source.buffer].data
-        if source.type != schema.TensorType.FLOAT16 or data is None or not len(data):
-            kept.append(operator)
-            continue
-        wide = np.asarray(data, np.uint8).view(np.float16).astype(np.float32)
-        buffer = schema.BufferT()
-        buffer.data = wide.view(np.uint8)
-        model.buffers.append(buffer)
-        result.buffer = len(model.buffers) - 1
-    graph.operators = kept
 
 
 def _make_plain(model: Any, interface: Interface) -> dict[str, str]:
@@ -116,7 +96,7 @@ def _make_plain(model: Any, interface: Interface) -> dict[str, str]:
 
 
 def _packed(model: Any) -> bytes:
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
 
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -144,7 +124,9 @@ def _run(interpreter: Any, interface: Interface, samples: Mapping[str, np.ndarra
         interpreter.set_tensor(detail["index"], samples[name])
     interpreter.invoke()
     details = interpreter.get_output_details()
-    return {name: interpreter.get_tensor(detail["index"]) for name, detail in zip(interface.outputs, details, strict=True)}
+    return {
+        name: interpreter.get_tensor(detail["index"]) for name, detail in zip(interface.outputs, details, strict=True)
+    }
 
 
 def _text(name: bytes | str | None) -> str:
