@@ -112,8 +112,8 @@ def open_samples(
 
     ``spec`` is an .npz (arrays named after the model's inputs, or ``x``; labels in ``y``), an .npy, a folder of images
     or of one sub-folder per class, a .toml descriptor or its name, or ``module:function``. ``inputs`` are the model's.
-    ``limit`` takes that many samples, spread evenly over the set (of an iterator: the first). ``classes``, when given, is
-    what labels must stay below. The first sample is read and checked at once. Raises DataError, ProfileError,
+    ``limit`` takes that many samples, spread evenly over the set (of an iterator: the first). ``classes``, when given,
+    is what labels must stay below. The first sample is read and checked at once. Raises DataError, ProfileError,
     DependencyError, and UsageError for a ``limit`` below 1.
     """
     if limit is not None and limit < 1:

@@ -1,7 +1,7 @@
 """Target profiles: what to make for a kind of machine, and what its runtimes accelerate (``targets/*.toml``)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,6 +59,10 @@ class Target:
     quantization: QuantizationScheme
     gate: Gate
     runtimes: Mapping[str, RuntimeProfile]
+
+    def scheme(self, precision: Precision) -> QuantizationScheme:
+        """This target's quantization at another precision than its own."""
+        return replace(self.quantization, precision=precision)
 
 
 def load_target(name: str) -> Target:
