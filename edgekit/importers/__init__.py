@@ -19,8 +19,8 @@ __all__ = ["ImportedModel", "Source", "import_model"]
 class ImportedModel:
     """A source model as a graph.
 
-    ``model`` has opset ``edgekit.graph.OPSET`` of the default domain only, no functions, static input and output shapes,
-    and the source's input and output names. ``sha256`` is that of the file, or of a folder's paths and contents.
+    ``model`` has opset ``edgekit.graph.OPSET`` of the default domain only, no functions, static inputs and outputs, and
+    the source's input and output names. ``sha256`` is that of the file, or of a folder's paths and contents.
     """
 
     model: ir.Model

@@ -11,8 +11,8 @@ from edgekit.errors import ModelError
 def load_tensor(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     """The tensor behind a proto, without a copy: a view of the proto, or a memory map of its external file.
 
-    Raises ModelError when the external file is missing, too short, or lies outside ``folder`` (absolute path, ``..``, or
-    a symbolic link that leaves it).
+    Raises ModelError when the external file is missing, too short, or lies outside ``folder`` (absolute path, ``..``,
+    or a symbolic link that leaves it).
     """
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return ir.serde.deserialize_tensor(tensor)

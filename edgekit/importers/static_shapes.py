@@ -123,7 +123,7 @@ def _is_foldable(node: onnx.NodeProto, constant: Container[str], shapes: dict[st
 def _evaluate(
     nodes: list[onnx.NodeProto], constants: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]
 ) -> dict[str, np.ndarray]:
-    """The outputs of ``nodes`` by ONNX Runtime, nothing when it refuses. Of Shape's and Size's inputs the shape is enough."""
+    """The outputs of ``nodes`` by ONNX Runtime, nothing when it refuses. Shape and Size need their input's shape only."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
     used = {name for node in nodes for name in node.input}

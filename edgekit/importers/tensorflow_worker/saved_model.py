@@ -45,7 +45,7 @@ def convert_saved_model(folder: Path, input_shapes: Mapping[str, Shape], output:
 def _read_meta_graph(folder: Path) -> Any:
     """The MetaGraphDef that serves, refused when it touches files or Python. Nothing of it runs here."""
     from google.protobuf import text_format  # type: ignore[import-untyped]
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved_model = saved_model_pb2.SavedModel()
