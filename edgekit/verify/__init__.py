@@ -1,1 +1,8 @@
-"""."""
+"""Nothing unverified leaves: artifacts run in their real runtimes and are compared with the source model."""
+
+from edgekit.verify.comparison import Subject, Verified
+from edgekit.verify.metrics import Verification
+from edgekit.verify.random_data import random_samples
+from edgekit.verify.verification import verify
+
+__all__ = ["Subject", "Verification", "Verified", "random_samples", "verify"]

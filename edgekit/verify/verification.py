@@ -1,0 +1,172 @@
+"""Run every artifact in its real runtime beside the source model, in one pass over the samples."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgekit.errors import DataError, GateError, ModelError
+from edgekit.graph import storage
+from edgekit.progress import Advance
+from edgekit.runtimes import Array
+from edgekit.runtimes.process import RuntimeFailedError, RuntimeProcess
+from edgekit.verify.comparison import Comparison, Expected, Subject, Verified
+from edgekit.verify.judgement import shortfalls
+
+
+class LabelledSamples(Iterable[Mapping[str, Array]], Sized, Protocol):
+    """Samples of the source model's inputs; ``labels`` (samples x batch,) or None. See :mod:`edgekit.data`."""
+
+    labels: NDArray[np.int64] | None
+
+
+def _ignore(_: int) -> None:
+    return None
+
+
+def verify(
+    subjects: Sequence[Subject],
+    reference: ir.Model,
+    samples: LabelledSamples,
+    *,
+    threads: int = 1,
+    advance: Advance = _ignore,
+) -> list[Verified]:
+    """Compare every artifact with ``reference``, the source model in float, on ``samples``; one result per subject.
+
+    All runtimes work on a sample at the same time, each in its own process; memory does not grow with the samples.
+    ``advance`` is called with 1 after each.
+
+    Raises GateError naming every artifact that crashes, gives NaN or misses its gate, with what it got and what was
+    wanted; ModelError when the source model itself cannot run or gives NaN; DataError without samples.
+    """
+    if not len(samples):
+        raise DataError("no samples to verify with; expected at least one")
+    with ExitStack() as stack:
+        bench = _Bench(stack, threads)
+        bench.open_reference(reference)
+        bench.open_subjects(subjects)
+        for index, sample in enumerate(samples):
+            bench.run(sample, index, samples.labels)
+            advance(1)
+        return bench.verdict(subjects)
+
+
+class _Bench:
+    """The running processes and the artifacts that have failed so far."""
+
+    def __init__(self, stack: ExitStack, threads: int) -> None:
+        self._stack = stack
+        self._threads = threads
+        self._running: dict[Subject, Comparison] = {}
+        self._failures: dict[Subject, list[str]] = {}
+        self._reference: RuntimeProcess
+
+    def open_reference(self, model: ir.Model) -> None:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekit-"))
+        path = Path(folder, "source.onnx")
+        storage.save(model, path)
+        process = RuntimeProcess("onnx", path, self._threads, label="the source model")
+        try:
+            self._reference = self._stack.enter_context(process)
+        except RuntimeFailedError as error:
+            raise ModelError(str(error)) from error
+
+    def open_subjects(self, subjects: Sequence[Subject]) -> None:
+        for subject in subjects:
+            process = RuntimeProcess(subject.format, subject.path, self._threads, label=subject.label)
+            try:
+                comparison = Comparison(subject, self._stack.enter_context(process))
+                fault = comparison.interface_fault()
+                comparison.read_delegation()
+            except (ModelError, RuntimeFailedError) as error:
+                self._fail(subject, str(error))
+            else:
+                self._running[subject] = comparison
+                if fault is not None:
+                    self._fail(subject, fault)
+
+    def run(self, sample: Mapping[str, Array], index: int, labels: NDArray[np.int64] | None) -> None:
+        """One sample through the source model and all artifacts at once."""
+        started = list(self._started(sample))
+        try:
+            self._reference.submit(sample)
+            expected = _expected(self._reference.collect(), index, labels)
+        except RuntimeFailedError as error:
+            raise ModelError(str(error)) from error
+        done = [comparison for comparison in started if self._collected(comparison, expected)]
+        for comparison in done:
+            for other in done:
+                if other is not comparison and other.subject.target == comparison.subject.target:
+                    comparison.agree(other)
+
+    def _started(self, sample: Mapping[str, Array]) -> Iterator[Comparison]:
+        for subject, comparison in list(self._running.items()):
+            try:
+                comparison.submit(sample)
+            except RuntimeFailedError as error:
+                self._fail(subject, str(error))
+            else:
+                yield comparison
+
+    def _collected(self, comparison: Comparison, expected: Expected) -> bool:
+        try:
+            fault = comparison.collect(expected)
+        except RuntimeFailedError as error:
+            fault = str(error)
+        if fault is not None:
+            self._fail(comparison.subject, fault)
+        return fault is None
+
+    def _fail(self, subject: Subject, fault: str) -> None:
+        self._failures.setdefault(subject, []).append(fault)
+        self._running.pop(subject, None)
+
+    def verdict(self, subjects: Sequence[Subject]) -> list[Verified]:
+        """The results in the order of ``subjects``; raises GateError with all failures."""
+        verified = {s: Verified(s, c.verification(), c.delegation) for s, c in self._running.items()}
+        for subject, result in verified.items():
+            missed = shortfalls(result.verification, subject.gate)
+            if missed:
+                self._failures[subject] = missed
+        if self._failures:
+            raise GateError(_message({s: self._failures[s] for s in subjects if s in self._failures}))
+        return [verified[subject] for subject in subjects]
+
+
+def _expected(outputs: dict[str, Array], index: int, labels: NDArray[np.int64] | None) -> Expected:
+    for name, output in outputs.items():
+        if not np.isfinite(output).all():
+            raise ModelError(
+                f'the source model\'s output "{name}" has NaN or infinity on sample {index}; expected finite numbers: '
+                "check the model, or give samples that are like its real inputs"
+            )
+    scores = _class_scores(outputs)
+    if scores is None or labels is None:
+        return Expected(index, outputs, scores, None)
+    batch = outputs[scores].shape[0]
+    return Expected(index, outputs, scores, labels[index * batch : (index + 1) * batch])
+
+
+def _class_scores(outputs: Mapping[str, Array]) -> str | None:
+    """The output that holds class scores: the only one, float, (batch, classes) with at least two classes."""
+    (name, output), *others = outputs.items()
+    is_scores = output.ndim == 2 and output.shape[1] >= 2 and np.issubdtype(output.dtype, np.floating)
+    return name if is_scores and not others else None
+
+
+def _message(failures: Mapping[Subject, Sequence[str]]) -> str:
+    # A runtime's own errors already begin with the label.
+    prefixed = (
+        fault if fault.startswith(f"{subject.label}: ") else f"{subject.label}: {fault}"
+        for subject, faults in failures.items()
+        for fault in faults
+    )
+    return (
+        f"verification failed: {'; '.join(prefixed)}: give more calibration samples, another --precision or --max-drop"
+    )
