@@ -9,9 +9,10 @@ from edgekit.passes.canonicalize.fold_constants import FoldConstants
 from edgekit.passes.canonicalize.fold_pads import FoldPads
 from edgekit.passes.canonicalize.fuse_linear import MatMulToGemm, NormalizeGemm
 from edgekit.passes.canonicalize.merge_affine import MergeAffine
+from edgekit.passes.canonicalize.move_transposes import MoveTransposes
 from edgekit.passes.canonicalize.normalize_clips import NormalizeClips
 from edgekit.passes.canonicalize.normalize_windows import NormalizeWindows
-from edgekit.passes.canonicalize.reshapes import KeepReducedDims, NormalizeReshapes, ReshapesMeet
+from edgekit.passes.canonicalize.reshapes import KeepReducedDims, NormalizeReshapes, ReshapesMeet, TransposeToReshape
 from edgekit.passes.canonicalize.tidy import MergeDuplicates, NameNodes, RemoveUnused
 from edgekit.passes.canonicalize.transposes import MergeTransposes, TransposeIntoGemm
 
@@ -27,41 +28,42 @@ def canonicalize(model: ir.Model) -> ir.Model:
     return _PASSES(model.clone()).model
 
 
+_REWRITES: tuple[ir.passes.PassBase, ...] = (
+    EliminateNoops(),
+    DropExpands(),
+    MergeDuplicates(),
+    # Pads are folded into explicit attributes.
+    NormalizeWindows(),
+    FoldPads(),
+    # Gemm before the affine passes, which fold into its canonical form only.
+    MatMulToGemm(),
+    NormalizeGemm(),
+    LowerBatchNorm(),
+    # Into the layer before first: what then remains between two layers may go into the next.
+    FoldIntoPrevious(),
+    MergeAffine(),
+    FoldIntoPrevious(),
+    FoldIntoNext(),
+    NormalizeClips(),
+    # Reshapes explicit and merged before the Transposes look at them.
+    NormalizeReshapes(),
+    KeepReducedDims(),
+    ReshapesMeet(),
+    MergeTransposes(),
+    MoveTransposes(),
+    TransposeIntoGemm(),
+    FoldConstants(),
+    RemoveUnused(),
+)
+
 _PASSES = ir.passes.Sequential(
     # Old exporters list every weight as an input too; as constants they can be folded.
     common.RemoveInitializersFromInputsPass(),
     RemoveUnused(),
     # Everything below looks for initializers and static shapes.
     FoldConstants(),
-    ir.passes.PassManager(
-        [
-            EliminateNoops(),
-            DropExpands(),
-            MergeDuplicates(),
-            # Pads are folded into explicit attributes.
-            NormalizeWindows(),
-            FoldPads(),
-            # Gemm before the affine passes, which fold into its canonical form only.
-            MatMulToGemm(),
-            NormalizeGemm(),
-            LowerBatchNorm(),
-            # Into the layer before first: what remains between two layers may go into the next.
-            FoldIntoPrevious(),
-            MergeAffine(),
-            FoldIntoPrevious(),
-            FoldIntoNext(),
-            NormalizeClips(),
-            MergeTransposes(),
-            # After the Transposes have merged: those that keep the order become Reshapes.
-            NormalizeReshapes(),
-            KeepReducedDims(),
-            ReshapesMeet(),
-            TransposeIntoGemm(),
-            FoldConstants(),
-            RemoveUnused(),
-        ],
-        steps=_ROUNDS,
-        early_stop=True,
-    ),
+    ir.passes.PassManager(_REWRITES, steps=_ROUNDS),
+    # Only now: as long as regions look for their layout, a Transpose says more than the Reshape that it equals.
+    ir.passes.PassManager((TransposeToReshape(), *_REWRITES), steps=_ROUNDS),
     NameNodes(),
 )

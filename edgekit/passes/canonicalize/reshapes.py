@@ -27,12 +27,12 @@ _WITH_CONSTANT = ("Add", "Mul", "Sub", "Div")
 
 
 class NormalizeReshapes(RewritePass):
-    """Flatten, Squeeze, Unsqueeze, an order-keeping Transpose and chains of them become one Reshape to explicit numbers.
+    """Flatten, Squeeze, Unsqueeze, Reshape and chains of them become one Reshape to explicit numbers.
 
     Given:
-        x[1,C,1,1] -> Squeeze -> Unsqueeze(0) -> y[1,C];  z[1,1,1,C] -> Transpose(0,3,1,2) -> u
+        x[1,C,1,1] -> Squeeze -> Unsqueeze(0) -> y[1,C]
     Result:
-        x -> Reshape([1,C]) -> y;  z -> Reshape([1,C,1,1]) -> u
+        x -> Reshape([1,C]) -> y
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:
@@ -41,7 +41,7 @@ class NormalizeReshapes(RewritePass):
         shape = static_shape(output)
         if source is None or shape is None or static_shape(source) is None or 0 in shape:
             return False
-        if not (is_op(node, *_SHAPE_ONLY) or (is_op(node, "Transpose") and keeps_order(node))):
+        if not is_op(node, *_SHAPE_ONLY):
             return False
         before = produced_by(source, "Reshape")
         target = constant_value(input_of(node, 1)) if is_op(node, "Reshape") else None
@@ -50,8 +50,24 @@ class NormalizeReshapes(RewritePass):
             return False
         if before is not None and before.inputs[0] is not None:
             source = before.inputs[0]
-        target_value = editor.constant(np.array(shape, dtype=np.int64), f"{output.name}/shape")
-        editor.rewrite(node, "Reshape", [source, target_value])
+        editor.rewrite(node, "Reshape", [source, _target(node, editor)])
+        return True
+
+
+class TransposeToReshape(RewritePass):
+    """A Transpose that moves only axes of size 1 is a Reshape, which costs nothing at run time.
+
+    Given:
+        x[1,1,1,C] -> Transpose(0,3,1,2)
+    Result:
+        x -> Reshape([1,C,1,1])
+    """
+
+    def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:
+        """``node`` is the Transpose."""
+        if not is_op(node, "Transpose") or static_shape(node.inputs[0]) is None or not keeps_order(node):
+            return False
+        editor.rewrite(node, "Reshape", [node.inputs[0], _target(node, editor)])
         return True
 
 
