@@ -22,6 +22,7 @@ def conform(proto: onnx.ModelProto, folder: Path, input_shapes: Mapping[str, Sha
 
     Raises ModelError for damaged, quantized or dynamic models and UnsupportedError for operators of other domains.
     """
+    _check_text(proto)
     skeleton = strip_weights(proto, folder)
     proto = skeleton.proto
     _normalize_domains(proto)
@@ -37,6 +38,18 @@ def conform(proto: onnx.ModelProto, folder: Path, input_shapes: Mapping[str, Sha
     _fix_input_shapes(proto, skeleton, input_shapes)
     proto = make_static(to_pinned_opset(proto, opset))
     return attach_weights(Skeleton(proto, skeleton.weights))
+
+
+def _check_text(proto: onnx.ModelProto) -> None:
+    """Names that are not UTF-8 come out of protobuf as bytes, and would trip everything later."""
+    texts: list[str | bytes] = [imported.domain for imported in proto.opset_import]
+    for node in _nodes(proto):
+        texts += [node.op_type, node.domain, node.name, *node.input, *node.output]
+        texts += [attribute.name for attribute in node.attribute]
+    for graph in subgraphs(proto.graph):
+        texts += [named.name for named in (*graph.input, *graph.output, *graph.value_info, *graph.initializer)]
+    if any(isinstance(text, bytes) for text in texts):
+        raise ModelError("names in the model are not text (UTF-8); the file is damaged")
 
 
 def _normalize_domains(proto: onnx.ModelProto) -> None:

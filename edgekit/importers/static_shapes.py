@@ -48,7 +48,11 @@ def make_static(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     for graph in subgraphs(proto.graph):
         del graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"types or shapes contradict each other: {reason}; export the model again") from error
 
 
 def _is_static(graph: onnx.GraphProto) -> bool:
@@ -123,7 +127,7 @@ def _is_foldable(node: onnx.NodeProto, constant: Container[str], shapes: dict[st
 def _evaluate(
     nodes: list[onnx.NodeProto], constants: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]
 ) -> dict[str, np.ndarray]:
-    """The outputs of ``nodes`` by ONNX Runtime, nothing when it refuses. Shape and Size need their input's shape only."""
+    """The outputs of ``nodes`` by ONNX Runtime; nothing when it refuses. Shape and Size need only a shape."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
     used = {name for node in nodes for name in node.input}
