@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from edgekit.inspection import Inspection, inspect
-    from edgekit.pipeline import ExportSettings, export
+    from edgekit.pipeline import export
     from edgekit.release.manifest import Manifest
 
 __version__ = "0.1.0"
@@ -43,7 +43,6 @@ _ERRORS = (
 )
 _HOME = {
     "export": "edgekit.pipeline",
-    "ExportSettings": "edgekit.pipeline",
     "inspect": "edgekit.inspection",
     "Inspection": "edgekit.inspection",
     "Manifest": "edgekit.release.manifest",
@@ -54,7 +53,6 @@ __all__ = [
     "DependencyError",
     "DeviceError",
     "EdgekitError",
-    "ExportSettings",
     "GateError",
     "InputError",
     "Inspection",

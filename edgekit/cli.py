@@ -81,7 +81,9 @@ def export(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("dist"),
     name: Annotated[str | None, typer.Option("--name", help="Name of the files; the model's by default.")] = None,
-    samples: Annotated[int | None, typer.Option("--samples", help="Use the first N calibration samples.")] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", help="Use N of the calibration samples, spread evenly.")
+    ] = None,
     input_shape: InputShapes = None,
     io: Annotated[IoType, typer.Option("--io", help="What the artifacts take and give.")] = IoType.FLOAT,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of this machine's runtimes.")] = None,
@@ -140,13 +142,14 @@ def targets(
     from edgekit import console
     from edgekit.profiles.target import list_targets, load_target
 
-    profiles = [load_target(name)] if name else list_targets()
-    if json_:
-        console.print_json(console.targets_json(profiles, single=name is not None))
-    elif name:
-        console.show_target(profiles[0])
+    if name:
+        profile = load_target(name)
+        console.print_json(console.target_json(profile)) if json_ else console.show_target(profile)
     else:
-        console.show_targets(profiles)
+        profiles = list_targets()
+        console.print_json([console.target_json(each) for each in profiles]) if json_ else console.show_targets(
+            profiles
+        )
 
 
 def _parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:

@@ -1,9 +1,10 @@
 """From the graph to files: one module per format, each with one exporter class."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import onnx_ir as ir
 
@@ -58,3 +59,16 @@ def raise_unsupported(format_name: str, nodes: Sequence[UnsupportedNode]) -> Non
     if nodes:
         listed = ", ".join(f"{n.op} (node {n.node!r}: {n.reason})" for n in nodes)
         raise UnsupportedError(f"{format_name}: cannot express {listed}; change these nodes in the source model")
+
+
+_CLASSES = {
+    "tflite": ("edgekit.exporters.tflite", "TFLiteExporter"),
+    "mnn": ("edgekit.exporters.mnn", "MnnExporter"),
+    "onnx": ("edgekit.exporters.onnx", "OnnxExporter"),
+}
+
+
+def find_exporter(format_name: str) -> Exporter:
+    """The exporter of a format that a target profile names."""
+    module, name = _CLASSES[format_name]
+    return cast(Exporter, getattr(importlib.import_module(module), name)())

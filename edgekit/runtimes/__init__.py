@@ -46,6 +46,11 @@ class Delegation:
     total_ops: int
     fallback: tuple[Fallback, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's ``delegation``."""
+        fallback = [{"op": entry.op, "node": entry.node, "reason": entry.reason} for entry in self.fallback]
+        return {"accelerated_ops": self.accelerated_ops, "total_ops": self.total_ops, "fallback": fallback}
+
 
 class Session(Protocol):
     """A loaded artifact. ``inputs`` and ``outputs`` are as the file has them, in the file's order."""

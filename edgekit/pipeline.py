@@ -1,0 +1,155 @@
+"""The whole flow on one page: import, canonicalize, quantize, export, verify, publish."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Unpack
+
+import onnx_ir as ir
+
+from edgekit.artifacts import StagedArtifact, write_artifact
+from edgekit.data import Samples, open_samples
+from edgekit.errors import DataError, ProfileError, UsageError
+from edgekit.importers import ImportedModel, import_model
+from edgekit.interface import Precision
+from edgekit.passes.canonicalize import canonicalize
+from edgekit.passes.quantize import Calibration, calibrate, quantize
+from edgekit.profiles.gate import Gate
+from edgekit.profiles.target import Target, load_target
+from edgekit.release.manifest import FILE_NAME, Manifest
+from edgekit.release.records import record
+from edgekit.release.staging import Staging, staging
+from edgekit.settings import ExportKeywords, ExportSettings
+from edgekit.verify import Subject, Verified, random_samples, verify
+
+_RANDOM_SAMPLES = 16
+"""Without data the artifacts are compared with the source on this many seeded random samples."""
+
+
+def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords: Unpack[ExportKeywords]) -> Manifest:
+    """Turn ``model`` into verified artifacts for every target; see :class:`ExportKeywords` for the keywords.
+
+    Writes ``OUT/<target>/<name>.tflite|.mnn|.onnx`` and ``OUT/manifest.json``, all or nothing; returns the manifest.
+
+    Raises UsageError, ModelError, DataError, ProfileError or DependencyError for what cannot be used, UnsupportedError
+    when a format cannot express the model, and GateError when an artifact fails verification.
+    """
+    settings = ExportSettings.of(Path(model), keywords)
+    profiles = _load_targets(targets)
+    _require_calibration(profiles, settings)
+    with staging(settings.out) as staged:
+        source = _import(Path(model), settings)
+        samples, evaluation = _open_data(source, settings)
+        graph = _canonicalize(source, settings)
+        calibration = _calibrate(graph, profiles, samples, settings)
+        artifacts = [
+            artifact for profile in profiles for artifact in _write(graph, profile, calibration, staged, settings)
+        ]
+        verified = _verify(artifacts, source, evaluation or samples, settings)
+        manifest = record(source, graph, samples, evaluation, verified, settings)
+        manifest.write(staged.path(FILE_NAME))
+        staged.publish()
+    return manifest
+
+
+def _load_targets(names: str | Sequence[str]) -> list[Target]:
+    names = [names] if isinstance(names, str) else names
+    profiles: dict[str, Target] = {}
+    for name in names:
+        profile = load_target(name)
+        other = profiles.setdefault(profile.name, profile)
+        if other.path != profile.path:
+            raise ProfileError(f"{profile.path} and {other.path}: both are called {profile.name}; rename one of them")
+    if not profiles:
+        raise UsageError("no target; expected at least one --target NAME (edgekit targets lists them)")
+    return list(profiles.values())
+
+
+def _precision(profile: Target, settings: ExportSettings) -> Precision:
+    return settings.precision or profile.precision
+
+
+def _require_calibration(profiles: Sequence[Target], settings: ExportSettings) -> None:
+    """Before any work is done: static int8 cannot do without samples."""
+    static = [profile.name for profile in profiles if _precision(profile, settings) is Precision.INT8]
+    if static and settings.calibration is None:
+        raise DataError(
+            f"target {static[0]}: static int8 needs calibration data: give --calibration PATH, "
+            "or --precision int8-weights, int8-dynamic or fp16, which need none"
+        )
+
+
+def _import(model: Path, settings: ExportSettings) -> ImportedModel:
+    with settings.progress.stage(f"importing {model.name}"):
+        return import_model(model, input_shapes=settings.input_shapes)
+
+
+def _open_data(source: ImportedModel, settings: ExportSettings) -> tuple[Samples | None, Samples | None]:
+    samples = evaluation = None
+    if settings.calibration is not None:
+        samples = open_samples(settings.calibration, source.inputs, limit=settings.samples)
+    if settings.eval is not None:
+        evaluation = open_samples(settings.eval, source.inputs, classes=_classes(source))
+        if evaluation.labels is None:
+            raise DataError(f'{settings.eval}: --eval needs labels; expected them as "y", or one sub-folder per class')
+    return samples, evaluation
+
+
+def _classes(source: ImportedModel) -> int | None:
+    """The number of classes when the model is a classifier: one output (batch, classes)."""
+    shapes = [output.shape for output in source.outputs]
+    return shapes[0][1] if len(shapes) == 1 and len(shapes[0]) == 2 else None
+
+
+def _canonicalize(source: ImportedModel, settings: ExportSettings) -> ir.Model:
+    with settings.progress.stage("optimizing the graph"):
+        return canonicalize(source.model)
+
+
+def _calibrate(
+    graph: ir.Model, profiles: Sequence[Target], samples: Samples | None, settings: ExportSettings
+) -> Calibration | None:
+    schemes = [profile.scheme(_precision(profile, settings)) for profile in profiles]
+    static = [scheme for scheme in schemes if scheme.precision is Precision.INT8]
+    if not static or samples is None:
+        return None
+    with settings.progress.stage("calibrating", len(samples)) as advance:
+        return calibrate(graph, samples, advance)
+
+
+def _write(
+    graph: ir.Model, profile: Target, calibration: Calibration | None, staged: Staging, settings: ExportSettings
+) -> list[StagedArtifact]:
+    """One quantized network in every format of the target."""
+    precision = _precision(profile, settings)
+    with settings.progress.stage(f"quantizing for {profile.name}"):
+        network = quantize(graph, profile.scheme(precision), calibration)
+    written = []
+    with settings.progress.stage(f"writing {profile.name}", len(profile.formats)) as advance:
+        for format_name in profile.formats:
+            written.append(write_artifact(network, profile, format_name, precision, staged, settings))
+            advance(1)
+    return written
+
+
+def _verify(
+    artifacts: Sequence[StagedArtifact],
+    source: ImportedModel,
+    samples: Samples | None,
+    settings: ExportSettings,
+) -> list[tuple[StagedArtifact, Verified]]:
+    seen = random_samples(source.inputs, _RANDOM_SAMPLES) if samples is None else samples
+    subjects = [
+        Subject(
+            target=artifact.profile.name,
+            format=artifact.format,
+            path=artifact.staged_path,
+            interface=artifact.interface,
+            gate=artifact.profile.gate if settings.max_drop is None else Gate.of_max_drop(settings.max_drop),
+            label=artifact.path,
+        )
+        for artifact in artifacts
+    ]
+    with settings.progress.stage("verifying", len(seen)) as advance:
+        verified = verify(subjects, source.model, seen, threads=settings.threads, advance=advance)
+    return list(zip(artifacts, verified, strict=True))

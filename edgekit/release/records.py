@@ -1,0 +1,98 @@
+"""From the stages' results to the manifest."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgekit.artifacts import StagedArtifact
+from edgekit.data import Samples
+from edgekit.graph.cost import count_macs, count_parameters
+from edgekit.importers import ImportedModel, Source
+from edgekit.release.manifest import Artifact, DataRecord, Manifest, ModelRecord
+from edgekit.settings import ExportSettings
+from edgekit.verify import Verified
+
+_PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "ai-edge-litert", "tflite-runtime", "MNN")
+_IMPORT_PACKAGES = ("tensorflow", "keras", "tf2onnx")
+
+
+def record(
+    source: ImportedModel,
+    graph: ir.Model,
+    calibration: Samples | None,
+    evaluation: Samples | None,
+    verified: Sequence[tuple[StagedArtifact, Verified]],
+    settings: ExportSettings,
+) -> Manifest:
+    """The manifest of an export; ``graph`` is the canonical float graph, whose parameters and MACs are reported."""
+    targets = {artifact.profile.name: _file_sha256(artifact.profile.path) for artifact, _ in verified}
+    return Manifest(
+        name=settings.name,
+        model=ModelRecord(
+            path=_relative(source.path, settings.out),
+            format=str(source.format),
+            sha256=source.sha256,
+            parameters=count_parameters(graph),
+            macs=count_macs(graph),
+            inputs=source.inputs,
+            outputs=source.outputs,
+        ),
+        calibration=_data_record(calibration, settings),
+        artifacts=tuple(_artifact(artifact, result) for artifact, result in verified),
+        settings={**settings.to_json(), "targets": targets, "eval": _eval_setting(evaluation, settings)},
+        environment=_environment(source),
+    )
+
+
+def _artifact(artifact: StagedArtifact, result: Verified) -> Artifact:
+    return Artifact(
+        target=artifact.profile.name,
+        format=artifact.format,
+        path=artifact.path,
+        sha256=_file_sha256(artifact.staged_path),
+        bytes=artifact.staged_path.stat().st_size,
+        precision=str(artifact.precision),
+        layout=artifact.layout,
+        interface=artifact.interface,
+        verification=result.verification,
+        delegation=result.delegation,
+    )
+
+
+def _data_record(samples: Samples | None, settings: ExportSettings) -> DataRecord | None:
+    if samples is None:
+        return None
+    return DataRecord(_relative(samples.path, settings.out), samples.sha256, len(samples))
+
+
+def _eval_setting(evaluation: Samples | None, settings: ExportSettings) -> dict[str, object] | None:
+    found = _data_record(evaluation, settings)
+    return None if found is None else {"path": found.path, "sha256": found.sha256, "samples": found.samples}
+
+
+def _relative(path: str | Path, out: Path) -> str:
+    """``path`` as seen from the manifest; what is no file (``module:function``) stays as it is."""
+    if not Path(path).exists():
+        return str(path)
+    return Path(os.path.relpath(Path(path).resolve(), out.resolve())).as_posix()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _environment(source: ImportedModel) -> dict[str, str]:
+    packages = _PACKAGES if source.format is Source.ONNX else (*_PACKAGES, *_IMPORT_PACKAGES)
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
