@@ -59,8 +59,8 @@ class Staging:
         kept = self._replaced / file
         if kept.exists() or kept.is_symlink():
             kept.replace(self._out / file)
-        else:
-            (self._out / file).unlink(missing_ok=True)
+        elif (self._out / file).is_file():
+            (self._out / file).unlink()
 
 
 @contextmanager
