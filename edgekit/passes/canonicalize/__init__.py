@@ -7,7 +7,16 @@ from edgekit.passes.canonicalize.eliminate_noops import DropExpands, EliminateNo
 from edgekit.passes.canonicalize.fold_batch_norm import FoldIntoNext, FoldIntoPrevious, LowerBatchNorm
 from edgekit.passes.canonicalize.fold_constants import FoldConstants
 from edgekit.passes.canonicalize.fold_pads import FoldPads
+from edgekit.passes.canonicalize.fuse_activations import (
+    FuseGelu,
+    FuseHardSigmoid,
+    FuseHardSwish,
+    FuseMish,
+    FusePRelu,
+    SplitHardSigmoid,
+)
 from edgekit.passes.canonicalize.fuse_linear import MatMulToGemm, NormalizeGemm
+from edgekit.passes.canonicalize.fuse_norms import FuseLayerNorm, FuseSoftmax
 from edgekit.passes.canonicalize.merge_affine import MergeAffine
 from edgekit.passes.canonicalize.move_transposes import MoveTransposes
 from edgekit.passes.canonicalize.normalize_clips import NormalizeClips
@@ -39,12 +48,25 @@ _REWRITES: tuple[ir.passes.PassBase, ...] = (
     MatMulToGemm(),
     NormalizeGemm(),
     LowerBatchNorm(),
+    # Whole patterns before their scalar factors and terms are merged with what stands around them.
+    FuseLayerNorm(),
+    FuseSoftmax(),
+    FuseHardSwish(),
+    FuseGelu(),
+    FuseMish(),
+    FusePRelu(),
     # Into the layer before first: what then remains between two layers may go into the next.
     FoldIntoPrevious(),
     MergeAffine(),
     FoldIntoPrevious(),
     FoldIntoNext(),
     NormalizeClips(),
+    # A hard sigmoid behind a layer is cheaper as a Clip whose line is in the weights, so FoldIntoPrevious has gone first; the swish
+    # that it may be part of comes before it.
+    FuseHardSwish(),
+    SplitHardSigmoid(),
+    FoldIntoPrevious(),
+    FuseHardSigmoid(),
     # Reshapes explicit and merged before the Transposes look at them.
     NormalizeReshapes(),
     KeepReducedDims(),

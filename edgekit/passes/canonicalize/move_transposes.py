@@ -160,7 +160,13 @@ def _goes_into_weights(consumer: ir.Node, value: ir.Value) -> bool:
         return False
     gemm = single_consumer(consumer.outputs[0])
     shape, flat = shape_of(value), shape_of(consumer.outputs[0])
-    return gemm is not None and is_op(gemm, "Gemm") and is_constant(gemm.inputs[1]) and flat[0] == shape[0] and len(flat) == 2
+    return (
+        gemm is not None
+        and is_op(gemm, "Gemm")
+        and is_constant(gemm.inputs[1])
+        and flat[0] == shape[0]
+        and len(flat) == 2
+    )
 
 
 def _follows(consumer: ir.Node, value: ir.Value, layout: Permutation) -> bool:
