@@ -82,7 +82,7 @@ class Samples:
         if wanted is None:
             return None
         if len(inputs) != 1:
-            raise DataError(f"{self.path}: images are for a model with one input; this one has {len(inputs)}")
+            raise DataError(f"{self.path}: preprocessing is for a model with one input; this one has {len(inputs)}")
         try:
             return ImageTransform(wanted, inputs[0])
         except DataError as error:
@@ -148,7 +148,12 @@ def _open_source(spec: str, inputs: tuple[str, ...], limit: int | None) -> tuple
 def _match(source: Source, inputs: Sequence[TensorSpec]) -> list[tuple[TensorSpec, str]]:
     """Which array feeds which input. Raises DataError for an array without an input and an input without an array."""
     names = [spec.name for spec in inputs]
-    if len(inputs) == 1 and source.names == (ONLY_INPUT,):
+    if source.names == (ONLY_INPUT,) and ONLY_INPUT not in names:
+        if len(inputs) != 1:
+            raise DataError(
+                f"{source.path}: has one array, but the model has {len(inputs)} inputs ({', '.join(names)}); "
+                "give an .npz with an array for each"
+            )
         return [(inputs[0], ONLY_INPUT)]
     for name in source.names:
         if name not in names:
