@@ -2,9 +2,11 @@
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 import edgekit
 from edgekit.graph import OPSET
+from edgekit.graph.queries import is_op
 
 # Quantization per axis needs 13; IR 8 is what onnxruntime 1.10 (the oldest still met on devices) reads.
 _OLDEST_OPSET = 13
@@ -12,7 +14,10 @@ _IR_VERSIONS = {13: 8, 14: 8, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
 def stamp(model: ir.Model) -> None:
-    """Declare the lowest opset at which every node means the same, and edgekit as the producer."""
+    """Drop what the file does not need; declare the lowest opset at which all nodes mean the same, and the producer."""
+    RemoveUnusedNodesPass()(model)
+    for node in model.graph.all_nodes():
+        _drop_plain_dilations(node)
     opset = max([_OLDEST_OPSET, *(_oldest_opset(node) for node in model.graph.all_nodes())])
     model.graph.opset_imports[""] = opset
     model.ir_version = _IR_VERSIONS[opset]
@@ -20,6 +25,13 @@ def stamp(model: ir.Model) -> None:
     model.producer_version = edgekit.__version__
     model.doc_string = None
     model.graph.name = model.graph.name or "edgekit"
+
+
+def _drop_plain_dilations(node: ir.Node) -> None:
+    # AveragePool has them since opset 19; onnxruntime's QLinearAveragePool refuses even ones.
+    dilations = node.attributes.get_ints("dilations", []) if is_op(node, "AveragePool") else []
+    if dilations and set(dilations) == {1}:
+        del node.attributes["dilations"]
 
 
 def _oldest_opset(node: ir.Node) -> int:
