@@ -177,6 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         command = typer.main.get_command(app)
         code = command.main([a for a in arguments if a != "--debug"], prog_name="edgekit", standalone_mode=False)
         sys.stdout.flush()
+        if code == _INTERRUPTED:  # typer makes this exit code of a KeyboardInterrupt
+            raise KeyboardInterrupt
     except _ClickError as error:
         code = _fail(error.format_message(), UsageError.exit_code, arguments)  # type: ignore[attr-defined]
     except EdgekitError as error:

@@ -1,4 +1,4 @@
-"""A classifier that a test can make in a blink: random convolutions, a fitted last layer, separable synthetic classes."""
+"""A classifier that a test can make in a blink: random convolutions, a fitted last layer, separable classes."""
 
 from pathlib import Path
 

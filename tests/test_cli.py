@@ -1,0 +1,190 @@
+"""The command line as a user has it: a process, its exit code, and what it prints where."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "tensorflow", "MNN", "ai_edge_litert")
+
+
+def edgekit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgekit", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def error_of(result: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line that an error is."""
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("edgekit: error: ")
+    return lines[0]
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from edgekit.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+    assert "inspect" in result.stdout
+
+
+def test_version() -> None:
+    assert edgekit("--version").stdout.strip() == "edgekit 0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("exprot",), "export"),
+        (("export", "model.onnx"), "--target"),
+        (("export", "model.onnx", "-t", "x86-64", "--precision", "int7"), "int8"),
+        (("export", "model.onnx", "-t", "x86-64", "--samples", "0"), "--samples 0: expected at least 1"),
+        (("export", "model.onnx", "-t", "x86-64", "--max-drop", "nan"), "--max-drop"),
+        (("export", "model.onnx", "-t", "x86-64", "--name", "a/b"), "--name a/b"),
+        (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=1,x"), "NAME=1,3,224,224"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], told: str) -> None:
+    assert told in error_of(edgekit(*arguments), 2)
+
+
+def test_an_unknown_target_names_the_nearest(classifier: Path, calibration: Path) -> None:
+    line = error_of(edgekit("export", classifier, "-c", calibration, "-t", "andriod-arm64"), 3)
+    assert '"andriod-arm64"' in line and "android-arm64" in line
+
+
+def test_static_int8_without_calibration_says_what_to_do(classifier: Path, tmp_path: Path) -> None:
+    line = error_of(edgekit("export", classifier, "-t", "x86-64", "-o", tmp_path / "dist"), 3)
+    assert "--calibration" in line and "int8-weights" in line
+    assert not (tmp_path / "dist").exists()
+
+
+def test_an_error_with_json_is_one_document(tmp_path: Path) -> None:
+    result = edgekit("inspect", tmp_path / "missing.onnx", "--json")
+    document = json.loads(result.stdout)
+    assert result.returncode == document["error"]["exit_code"] == 3
+    assert "missing.onnx" in document["error"]["message"]
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(tmp_path: Path) -> None:
+    result = edgekit("inspect", tmp_path / "missing.onnx", "--debug")
+    assert result.returncode == 3
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["empty.onnx", "text.onnx", "text.tflite", "text.keras", "text.h5", "truncated.onnx", "missing.onnx", "folder"],
+)
+def test_a_file_that_is_no_model_is_one_line_and_exit_3(classifier: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.startswith("text"):
+        path.write_text("this is no model")
+    elif name == "folder":
+        path.mkdir()
+    elif name.startswith("truncated"):
+        path.write_bytes(classifier.read_bytes()[:-2000])
+    elif name.startswith("empty"):
+        path.touch()
+    assert str(path) in error_of(edgekit("inspect", path), 3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"x": np.full((4, 3, 16, 16), np.nan, np.float32)}, "NaN"),
+        ({"x": np.full((4, 3, 16, 16), np.inf, np.float32)}, "inf"),
+        ({"x": np.zeros((4, 16), np.float32)}, "(3, 16, 16)"),
+        ({"imgae": np.zeros((4, 3, 16, 16), np.float32)}, '"image"'),
+        ({"x": np.zeros((0, 3, 16, 16), np.float32)}, "samples"),
+        ({"x": np.array([{}], dtype=object)}, "object"),
+    ],
+)
+def test_bad_calibration_data_is_one_line_and_exit_3(
+    classifier: Path, tmp_path: Path, arrays: dict[str, np.ndarray], told: str
+) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    line = error_of(edgekit("export", classifier, "-c", path, "-t", "x86-64", "-o", tmp_path / "dist"), 3)
+    assert "bad.npz" in line and told.lower() in line.lower()
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_misspelt_key_in_a_profile_names_file_key_and_nearest(classifier: Path, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "mine.toml").write_text('description = "mine"\nextends = "x86-64"\npercision = "fp16"\n')
+    line = error_of(edgekit("export", classifier, "-t", "mine", cwd=tmp_path), 3)
+    assert "targets/mine.toml" in line and '"percision"' in line and '"precision"' in line
+
+
+def test_inspect_prints_json(classifier: Path) -> None:
+    result = edgekit("inspect", classifier, "--json")
+    document = json.loads(result.stdout)
+    assert document["model"]["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 16, 16]}]
+    assert document["ops"]["Conv"] == 4
+    # By hand: stem, depthwise, pointwise at 16x16, down at 4x4, fully connected.
+    macs = 256 * 16 * 27 + 256 * 16 * 9 + 256 * 16 * 16 + 16 * 32 * 16 * 9 + 512 * 5
+    assert document["model"]["macs"] == macs
+    assert document["model"]["parameters"] == 16 * 27 + 16 + 16 * 9 + 16 * 16 + 32 * 16 * 9 + 512 * 5 + 5
+
+
+def test_export_prints_a_table_on_stderr_and_json_on_stdout(
+    classifier: Path, calibration: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "dist"
+    result = edgekit("export", classifier, "-c", calibration, "-t", "x86-64", "-o", out, "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document == json.loads((out / "manifest.json").read_text())
+    assert "x86-64/toy.tflite" in result.stderr and "keep" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_there(
+    classifier: Path, calibration: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "dist"
+    (out / "x86-64").mkdir(parents=True)
+    (out / "x86-64" / "toy.onnx").write_bytes(b"old")
+    many = tmp_path / "many.npz"
+    np.savez(many, x=np.tile(np.load(calibration)["x"], (400, 1, 1, 1)))
+    command = [
+        sys.executable,
+        "-m",
+        "edgekit",
+        "export",
+        str(classifier),
+        "-c",
+        str(many),
+        "-t",
+        "x86-64",
+        "-o",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not any(entry.name.startswith(".edgekit-") for entry in out.iterdir()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.splitlines() == [
+        "edgekit: error: interrupted; nothing was written, what was there before is unchanged"
+    ]
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*")] == ["x86-64", "x86-64/toy.onnx"]
+    assert (out / "x86-64" / "toy.onnx").read_bytes() == b"old"
