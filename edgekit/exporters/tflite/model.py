@@ -88,7 +88,7 @@ class FlatModel:
 
 def constant(name: str, data: Any, dtype: npt.DTypeLike = np.int32) -> Tensor:
     """A constant parameter tensor, such as axes or paddings (int32 unless said otherwise)."""
-    array = np.ascontiguousarray(np.asarray(data, dtype=dtype))
+    array = np.array(data, dtype=dtype, order="C")
     return Tensor(name, array.shape, array.dtype, data=array)
 
 

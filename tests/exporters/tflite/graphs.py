@@ -46,7 +46,27 @@ class Builder:
         infos = [helper.make_empty_tensor_value_info(name) for name in outputs]
         graph = helper.make_graph(self.nodes, "test", self.inputs, infos, self.initializers)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        known = {v.name for v in (*inferred.graph.value_info, *inferred.graph.output) if v.type.tensor_type.HasField("shape")}
+        missing = [name for node in self.nodes for name in node.output if name not in known]
+        return _with_measured_shapes(inferred, missing) if missing else inferred
+
+
+def _with_measured_shapes(model: onnx.ModelProto, missing: list[str]) -> onnx.ModelProto:
+    """Shapes that shape inference does not know, from onnxruntime."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    outputs = [output.name for output in probe.graph.output]
+    probe.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in missing if n not in outputs)
+    for name, array in reference(probe, random_feeds(probe)).items():
+        if name in missing:
+            info = helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for index, output in enumerate(model.graph.output):
+                if output.name == name:
+                    model.graph.output[index].CopyFrom(info)
+            if name not in outputs:
+                model.graph.value_info.append(info)
+    return model
 
 
 def reference(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -201,9 +201,9 @@ def _matrix(made: _Resize, axis: _Axis) -> Array:
     for row, position in enumerate(positions):
         taps = np.arange(math.floor(position - reach), math.ceil(position + reach) + 1)
         weights = _kernel(made, (taps - position) * stretch)
-        if made.excludes_outside or made.antialias:
+        if made.excludes_outside:
             weights = np.where((taps >= 0) & (taps < axis.before), weights, 0)
-            weights = weights / weights.sum()
+        weights = weights / weights.sum()
         np.add.at(matrix[row], np.clip(taps, 0, axis.before - 1), weights)
     return matrix
 
