@@ -14,6 +14,9 @@ from edgekit.importers.skeleton import subgraphs
 _OLDEST = 7
 """Before opset 7 broadcasting was an attribute; ONNX's converter handles only part of that."""
 
+_RESIZE_CHANGED = 11
+"""Since this opset Resize samples at pixel centres unless told otherwise."""
+
 
 def source_opset(proto: onnx.ModelProto) -> int:
     """The default-domain opset of ``proto``. Raises ModelError when it is missing, too old or newer than onnx knows."""
@@ -50,17 +53,28 @@ def to_pinned_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 def _upgrade(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
-        return onnx.version_converter.convert_version(proto, OPSET)
+        upgraded = onnx.version_converter.convert_version(proto, OPSET)
     except (onnx.version_converter.ConvertError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"cannot go from opset {opset} to {OPSET}: {reason}; export it with opset {OPSET}") from error
+    if opset < _RESIZE_CHANGED:
+        _keep_old_resize(upgraded)
+    return upgraded
+
+
+def _keep_old_resize(proto: onnx.ModelProto) -> None:
+    """Say how Upsample and Resize sampled before opset 11; ONNX's converter leaves them the new defaults."""
+    for graph in subgraphs(proto.graph):
+        for node in graph.node:
+            if node.op_type == "Resize" and not any(a.name == "coordinate_transformation_mode" for a in node.attribute):
+                node.attribute.append(onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+                node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
 
 
 def _restamp(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     functions = sorted({node.op_type for node in _changed_nodes(proto, opset) if _is_function(node, opset)})
     if functions:
-        selected = [("", name) for name in functions]
-        proto = onnx.inliner.inline_selected_functions(proto, selected, inline_schema_functions=True)
+        proto = _inline_operators(proto, functions)
     left = [f"{node.op_type} (node {node.name or node.output[0]!r})" for node in _changed_nodes(proto, opset)]
     if left:
         raise UnsupportedError(
@@ -74,6 +88,34 @@ def _restamp(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         if imported.domain == "":
             imported.version = OPSET
     return proto
+
+
+def _inline_operators(proto: onnx.ModelProto, operators: Sequence[str]) -> onnx.ModelProto:
+    """Replace ``operators`` by their definitions, which may depend on their inputs' types."""
+    for graph in subgraphs(proto.graph):
+        for node in graph.node:
+            if node.op_type in operators:
+                _spell_out_defaults(node)
+    try:
+        proto = onnx.shape_inference.infer_shapes(proto)
+        proto.graph.value_info.extend(
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            for tensor in proto.graph.initializer
+        )
+        selected = [("", name) for name in operators]
+        inlined: onnx.ModelProto = onnx.inliner.inline_selected_functions(proto, selected, inline_schema_functions=True)
+        return inlined
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"cannot expand {', '.join(operators)}: {reason}; export it with opset {OPSET}") from error
+
+
+def _spell_out_defaults(node: onnx.NodeProto) -> None:
+    """Give ``node`` every attribute that has a default: ONNX's inliner leaves references to absent ones dangling."""
+    given = {attribute.name for attribute in node.attribute}
+    for name, attribute in onnx.defs.get_schema(node.op_type).attributes.items():
+        if name not in given and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
 
 
 def _is_function(node: onnx.NodeProto, opset: int) -> bool:

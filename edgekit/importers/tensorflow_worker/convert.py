@@ -9,6 +9,8 @@ import onnx
 
 from edgekit.errors import ModelError
 from edgekit.importers.conform import refuse_unknown_operators
+from edgekit.importers.tensorflow_worker.freeze import frozen_graph
+from edgekit.importers.tensorflow_worker.tf2onnx_fixes import operator_handlers, run_tf2onnx
 
 TF2ONNX_OPSET = 18
 """The newest that tf2onnx writes."""
@@ -35,17 +37,26 @@ def convert_function(function: Callable[..., Sequence[object]], interface: Inter
 
     specs = [tf.TensorSpec(shape, dtype, f"input_{i:04}") for i, (_, dtype, shape) in enumerate(interface.inputs)]
 
-    def flat(*tensors: object) -> dict[str, object]:
-        return {f"output_{i:04}": tf.identity(tensor) for i, tensor in enumerate(function(*tensors))}
+    def flat(*tensors: object) -> list[object]:
+        return [tf.identity(tensor) for tensor in function(*tensors)]
 
     traced = tf.function(flat, input_signature=specs, autograph=False)
-    proto, _ = tf2onnx.convert.from_function(traced, specs, opset=TF2ONNX_OPSET)
-    names = {f"input_{i:04}": name for i, (name, _, _) in enumerate(interface.inputs)}
-    names |= {f"output_{i:04}": name for i, name in enumerate(interface.outputs)}
+    graph_def, inputs, outputs = frozen_graph(traced.get_concrete_function())
+    proto = run_tf2onnx(
+        lambda: tf2onnx.convert.from_graph_def(
+            graph_def,
+            input_names=inputs,
+            output_names=outputs,
+            opset=TF2ONNX_OPSET,
+            custom_op_handlers=operator_handlers(),
+        )[0]
+    )
+    names = dict(zip(inputs, (name for name, _, _ in interface.inputs), strict=True))
+    names |= zip(outputs, interface.outputs, strict=True)
     finish(proto, interface, names, output)
     samples = random_inputs(interface)
-    expected = traced(*samples.values())
-    check(output, samples, {names[key]: np.asarray(value) for key, value in expected.items()})
+    expected = [np.asarray(value) for value in traced(*samples.values())]
+    check(output, samples, dict(zip(interface.outputs, expected, strict=True)))
 
 
 def finish(proto: onnx.ModelProto, interface: Interface, names: Mapping[str, str], output: Path) -> None:

@@ -11,6 +11,7 @@ from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape
 from edgekit.importers.tensorflow_worker.convert import TF2ONNX_OPSET, Interface, check, finish, random_inputs
 from edgekit.importers.tensorflow_worker.names import unique
+from edgekit.importers.tensorflow_worker.tf2onnx_fixes import run_tf2onnx
 from edgekit.importers.tensorflow_worker.tflite_weights import has_data, is_integer_code, type_name, widen_constants
 
 
@@ -32,7 +33,7 @@ def convert_tflite(path: Path, input_shapes: Mapping[str, Shape], output: Path) 
     plain.write_bytes(_packed(model))
     import tf2onnx
 
-    proto, _ = tf2onnx.convert.from_tflite(str(plain), opset=TF2ONNX_OPSET)
+    proto = run_tf2onnx(lambda: tf2onnx.convert.from_tflite(str(plain), opset=TF2ONNX_OPSET)[0])
     _open_dimensions(proto, names, interpreter, interface)
     finish(proto, interface, names, output)
     samples = random_inputs(interface)
