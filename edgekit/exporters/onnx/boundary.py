@@ -118,7 +118,7 @@ def _expose_output_codes(graph: ir.Graph, editor: GraphEditor) -> dict[str, tupl
 
 def _channels_last(graph: ir.Graph, editor: GraphEditor) -> dict[str, tuple[int, ...]]:
     """Turn NCHW images at the boundary into NHWC by a Transpose inside; what is no image stays."""
-    moved = {}
+    moved: dict[str, tuple[int, ...]] = {}
     for index, value in enumerate(list(graph.inputs)):
         if len(shape_of(value)) == 4 and _meets_spatial(value, forward=True):
             _transpose_input(graph, index, editor)

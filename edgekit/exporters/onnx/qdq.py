@@ -1,5 +1,6 @@
 """Reading and moving QuantizeLinear/DequantizeLinear pairs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +74,13 @@ def insert_behind_quantizer(
     """
     codes = quantizer.outputs[0]
     readers = tuple(codes.uses())
-    anchor = _first_reader(readers)
+    anchor = _first_reader(editor.graph, (use.node for use in readers))
     moved = editor.insert(anchor, op_type, [codes, *constants], attributes, like=codes)
     for use in readers:
         use.node.replace_input_with(use.idx, moved)
     return moved
 
 
-def _first_reader(readers: tuple[Any, ...]) -> ir.Node:
-    graph = readers[0].node.graph
-    nodes = {use.node for use in readers}
+def _first_reader(graph: ir.Graph, readers: Iterable[ir.Node]) -> ir.Node:
+    nodes = set(readers)
     return next(node for node in graph if node in nodes)
