@@ -10,7 +10,7 @@ from edgekit.exporters import ExportedInterface, ExportOptions, UnsupportedNode
 from edgekit.exporters.tflite import cleanup, layout
 from edgekit.exporters.tflite.input_layout import wants_channels_last
 from edgekit.exporters.tflite.lowering import Lowering
-from edgekit.exporters.tflite.model import FlatModel, Operator, Quantization, Tensor, constant, shape_constant
+from edgekit.exporters.tflite.model import FlatModel, Operator, Quantization, Tensor, shape_constant
 from edgekit.exporters.tflite.ops import RULES
 from edgekit.exporters.tflite.quantization import (
     activation_codes,
@@ -20,7 +20,7 @@ from edgekit.exporters.tflite.quantization import (
     parameters,
     quantized,
 )
-from edgekit.exporters.tflite.types import FLOATS, interface_dtype
+from edgekit.exporters.tflite.types import interface_dtype
 from edgekit.interface import IoType, Layout, TensorSpec
 
 
@@ -192,8 +192,7 @@ class _Converter:
         taken = {t for _, t in (*self.inputs, *self.outputs)}
         if tensor not in taken and tensor.data is None:
             return tensor
-        options = {"new_shape": np.array(tensor.shape, np.int32)}
-        return self.lowering.emit("RESHAPE", [tensor, shape_constant(tensor.shape)], tensor.shape, **options)
+        return self.lowering.emit("RESHAPE", [tensor, shape_constant(tensor.shape)], tensor.shape)
 
 
 def cast_options(source: "np.dtype[np.generic]", target: "np.dtype[np.generic]") -> dict[str, str]:
@@ -212,5 +211,3 @@ def _spec(tensor: Tensor, label: layout.Permutation) -> TensorSpec:
         permutation=None if label == layout.identity(len(label)) else label,
     )
 
-
-__all__ = ["FLOATS", "Conversion", "cast_options", "constant", "convert"]

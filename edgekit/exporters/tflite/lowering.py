@@ -91,6 +91,10 @@ class Lowering:
         array = initializer(value)
         return None if array is None else carried_array(array, value)
 
+    def is_constant(self, value: ir.Value | None) -> bool:
+        """Whether ``value`` is known at export time."""
+        return initializer(value) is not None or constant_codes(value) is not None
+
     def codes(self, value: ir.Value | None) -> Codes | None:
         """The stored integers of a quantized constant; None for anything else."""
         return constant_codes(value)
@@ -130,7 +134,7 @@ class Lowering:
 
     def is_int8(self, node: ir.Node, *, fuses: bool) -> bool:
         """Whether all activations around ``node`` are quantized."""
-        floats = [v for v in node.inputs if v is not None and v.dtype in FLOATS and self.constant(v) is None]
+        floats = [v for v in node.inputs if v is not None and v.dtype in FLOATS and not self.is_constant(v)]
         outputs = [v for v in node.outputs if v.dtype in FLOATS and (v.uses() or v.is_graph_output())]
         return (
             bool(floats)
@@ -198,7 +202,7 @@ class Lowering:
         ``hybrid`` allows int8 weights beside float activations when the precision is int8-dynamic. The reshape may only insert
         unit dimensions after the quantized axis.
         """
-        codes, name = constant_codes(value), value.name or "constant"
+        codes, name = constant_codes(value), _constant_name(value)
         if codes is None:
             array = self.constant(value)
             assert array is not None
@@ -231,7 +235,7 @@ class Lowering:
 
         ``array`` is the value's own array in another shape or order.
         """
-        name = value.name or "constant"
+        name = _constant_name(value)
         if not self.int8 or array.dtype != np.float32:
             return self.real(name, array)
         own = constant_codes(value)
@@ -277,7 +281,7 @@ class Lowering:
             return tensor
         if tensor.data is not None and (tensor.quantization is None or tensor.quantization.axis is None):
             return Tensor(tensor.name, tuple(shape), tensor.dtype, tensor.quantization, tensor.data.reshape(shape))
-        return self.emit("RESHAPE", [tensor, shape_constant(shape)], shape, new_shape=np.array(shape, np.int32))
+        return self.emit("RESHAPE", [tensor, shape_constant(shape)], shape)
 
     def requantize(self, tensor: Tensor, quantization: Quantization | None) -> Tensor:
         """``tensor`` with codes of another scale; unchanged when the scale is the same or nothing is quantized."""
@@ -305,8 +309,7 @@ class Lowering:
 
     def _deliver(self, made: Tensor, wanted: Tensor) -> None:
         if made.quantization is None or made.quantization.same(wanted.quantization):
-            shape = np.array(wanted.shape, np.int32)
-            self.operators.append(Operator("RESHAPE", [made, shape_constant(shape)], [wanted], {"new_shape": shape}))
+            self.operators.append(Operator("RESHAPE", [made, shape_constant(wanted.shape)], [wanted]))
         else:
             self.operators.append(Operator("QUANTIZE", [self.reshape(made, wanted.shape)], [wanted]))
 
@@ -342,3 +345,8 @@ class Lowering:
             return "NONE", value
         self.done.add(follower)
         return name, follower.outputs[0]
+
+
+def _constant_name(value: ir.Value) -> str:
+    """The name of the initializer; of a quantized one, the name it had in the float graph."""
+    return (value.name or "constant").removesuffix("_dequantized")

@@ -94,7 +94,7 @@ def leaky_relu(lowering: Lowering, node: ir.Node) -> None:
 
 
 def _constant_slope(lowering: Lowering, node: ir.Node) -> bool:
-    return lowering.constant(node.inputs[1]) is not None
+    return lowering.is_constant(node.inputs[1])
 
 
 @lowers("PRelu", int8=_constant_slope, wants=Wants.ANY)

@@ -21,7 +21,7 @@ _BROADCAST_RANK = 4
 def common_label(lowering: Lowering, values: Sequence[ir.Value | None]) -> Permutation:
     """The layout for an elementwise operator: that of its largest computed operand, preferring one that is permuted."""
     rank = max(lowering.rank(value) for value in values)
-    computed = [value for value in values if value is not None and lowering.constant(value) is None]
+    computed = [value for value in values if value is not None and not lowering.is_constant(value)]
     labels = [layout.broadcast(lowering.label(value), rank) for value in computed]
     sizes = [int(np.prod(lowering.shape(value), dtype=np.int64)) for value in computed]
     if not labels:
@@ -102,7 +102,7 @@ def add_sub_mul(lowering: Lowering, node: ir.Node) -> None:
 
 
 def _constant_divisor(lowering: Lowering, node: ir.Node) -> bool:
-    return lowering.constant(node.inputs[1]) is not None
+    return lowering.is_constant(node.inputs[1])
 
 
 @lowers("Div", int8=_constant_divisor, fuses=True, wants=Wants.ANY)

@@ -25,7 +25,7 @@ def bias_tensor(lowering: Lowering, node: ir.Node, real: Array, source: Tensor, 
     """The bias ``real``; int32 with scale input_scale * weight_scale in int8 mode (LiteRT quantization specification)."""
     name = f"{node.outputs[0].name}/bias"
     if len(node.inputs) > 2 and node.inputs[2] is not None:
-        name = node.inputs[2].name or name
+        name = (node.inputs[2].name or name).removesuffix("_dequantized")
     if not lowering.int8:
         return lowering.real(name, real.astype(np.float32))
     assert source.quantization is not None and weights.quantization is not None
@@ -40,7 +40,7 @@ def bias_tensor(lowering: Lowering, node: ir.Node, real: Array, source: Tensor, 
 def convolution(lowering: Lowering, node: ir.Node) -> None:
     """CONV_2D; DEPTHWISE_CONV_2D when every channel is its own group; CONV_3D for volumes. 1-D runs as height 1."""
     rank = lowering.rank(node.inputs[0])
-    if lowering.constant(node.inputs[1]) is None:
+    if not lowering.is_constant(node.inputs[1]):
         raise UnsupportedError("weights must be constant")
     if rank == 5:
         _convolution_3d(lowering, node)

@@ -47,14 +47,14 @@ def _options(lowering: Lowering, weights: Tensor, source: Tensor, *, keep: bool)
 def _int8_gemm(lowering: Lowering, node: ir.Node) -> bool:
     scaled = node.attributes.get_float("alpha", 1.0) != 1 or node.attributes.get_int("transA", 0)
     bias = lowering.optional(node, 2)
-    fits = bias is None or (lowering.constant(bias) is not None and _vector(lowering, node) is not None)
+    fits = bias is None or (lowering.is_constant(bias) and _vector(lowering, node) is not None)
     return has_int8_weights(lowering, node) and not scaled and fits
 
 
 @lowers("Gemm", int8=_int8_gemm, fuses=True)
 def gemm(lowering: Lowering, node: ir.Node) -> None:
     """FULLY_CONNECTED with bias; alpha and beta go into the constants. A computed B becomes BATCH_MATMUL."""
-    if lowering.constant(node.inputs[1]) is None:
+    if not lowering.is_constant(node.inputs[1]):
         _computed_gemm(lowering, node)
         return
     source = lowering.tensor(node.inputs[0], (1, 0) if node.attributes.get_int("transA", 0) else (0, 1))
@@ -110,13 +110,13 @@ def _computed_gemm(lowering: Lowering, node: ir.Node) -> None:
 
 def _is_dense(lowering: Lowering, node: ir.Node) -> bool:
     """Whether MatMul is a FULLY_CONNECTED: constant [inputs, outputs] weights behind an activation of any rank."""
-    return lowering.constant(node.inputs[1]) is not None and lowering.rank(node.inputs[1]) == 2
+    return lowering.is_constant(node.inputs[1]) and lowering.rank(node.inputs[1]) == 2
 
 
 def _int8_matmul(lowering: Lowering, node: ir.Node) -> bool:
     if _is_dense(lowering, node):
         return has_int8_weights(lowering, node)
-    return all(lowering.constant(value) is None for value in node.inputs)
+    return all(not lowering.is_constant(value) for value in node.inputs)
 
 
 @lowers("MatMul", int8=_int8_matmul, fuses=True)

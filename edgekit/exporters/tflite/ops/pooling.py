@@ -8,7 +8,7 @@ import onnx_ir as ir
 from edgekit.errors import UnsupportedError
 from edgekit.exporters.tflite import layout
 from edgekit.exporters.tflite.lowering import Lowering, Result
-from edgekit.exporters.tflite.model import Array, Tensor
+from edgekit.exporters.tflite.model import Array, Tensor, constant
 from edgekit.exporters.tflite.ops.registry import Wants, always, lowers
 from edgekit.exporters.tflite.ops.spatial import Window, image, image_shape, padded, window
 
@@ -94,7 +94,7 @@ def _int8_average(lowering: Lowering, node: ir.Node) -> bool:
 def average_pool(lowering: Lowering, node: ir.Node) -> None:
     """AVERAGE_POOL_2D, whose SAME padding is not counted.
 
-    Counted padding is written out as zeros first. Any other padding: pool over written zeros, then multiply by a constant
+    A window over the whole image becomes MEAN. Counted padding is written out as zeros first. Any other padding: pool over written zeros, then multiply by a constant
     that is kernel area / number of counted elements at each position.
     """
     made = _window(lowering, node)
@@ -103,6 +103,9 @@ def average_pool(lowering: Lowering, node: ir.Node) -> None:
     source = image(lowering, node.inputs[0])
     correction = _correction(node, made)
     excludes = not node.attributes.get_int("count_include_pad", 0)
+    if made.is_valid() and made.kernel == made.size:
+        _whole(lowering, node, source)
+        return
     if made.is_valid() or (excludes and made.is_same()):
         _pool(lowering, node, "AVERAGE_POOL_2D", source, made)
         return
@@ -111,6 +114,13 @@ def average_pool(lowering: Lowering, node: ir.Node) -> None:
         _pool(lowering, node, "AVERAGE_POOL_2D", source, made)
         return
     _corrected(lowering, node, source, made, correction)
+
+
+def _whole(lowering: Lowering, node: ir.Node, source: Tensor) -> None:
+    """A pool over the whole image is MEAN, which XNNPACK also runs in int8."""
+    label = layout.channels_last(lowering.rank(node.outputs[0]))
+    result = Result(node.outputs[0], label, source.quantization, image_shape(lowering, node.outputs[0]))
+    lowering.finish("MEAN", [source, constant("axes", (1, 2))], result, keep_dims=True)
 
 
 def _corrected(lowering: Lowering, node: ir.Node, source: Tensor, made: Window, correction: Array) -> None:

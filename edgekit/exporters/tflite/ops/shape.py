@@ -75,7 +75,7 @@ def _only_feeds_weights(lowering: Lowering, value: ir.Value) -> bool:
         if passes and use.idx == 0 and _only_feeds_weights(lowering, node.outputs[0]):
             continue
         weighs = node.op_type in ("Gemm", "MatMul") and use.idx == 0 and not node.attributes.get_int("transA", 0)
-        if not weighs or lowering.constant(node.inputs[1]) is None or lowering.rank(node.inputs[1]) != 2:
+        if not weighs or not lowering.is_constant(node.inputs[1]) or lowering.rank(node.inputs[1]) != 2:
             return False
     return bool(value.uses())
 
@@ -102,7 +102,7 @@ def concatenate(lowering: Lowering, node: ir.Node) -> None:
 
 
 def _biggest_label(lowering: Lowering, values: Sequence[ir.Value | None]) -> Permutation:
-    sizes = [-1 if lowering.constant(v) is not None else int(np.prod(lowering.shape(v))) for v in values]
+    sizes = [-1 if lowering.is_constant(v) else int(np.prod(lowering.shape(v))) for v in values]
     return lowering.label(values[sizes.index(max(sizes))])
 
 

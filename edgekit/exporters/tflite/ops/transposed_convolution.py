@@ -25,7 +25,7 @@ def transposed_convolution(lowering: Lowering, node: ir.Node) -> None:
 
     Groups become one dense kernel with zero blocks, dilation a kernel with zeros between its taps: TRANSPOSE_CONV has neither.
     """
-    if lowering.rank(node.inputs[0]) not in (3, 4) or lowering.constant(node.inputs[1]) is None:
+    if lowering.rank(node.inputs[0]) not in (3, 4) or not lowering.is_constant(node.inputs[1]):
         raise UnsupportedError("only 1-D and 2-D transposed convolutions with constant weights have a TFLite operator")
     source = image(lowering, node.inputs[0])
     weights = _weights(lowering, node)
