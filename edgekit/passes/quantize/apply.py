@@ -13,7 +13,7 @@ PRECISION_KEY = "edgekit.precision"
 
 
 def quantize(model: ir.Model, scheme: QuantizationScheme, calibration: Calibration | None = None) -> ir.Model:
-    """A copy of the canonical float ``model`` as ``scheme`` wants it, its precision under `PRECISION_KEY` in the metadata.
+    """A copy of the canonical float ``model`` as ``scheme`` wants it, the precision in its metadata (`PRECISION_KEY`).
 
     Raises:
         UsageError: static int8 without a ``calibration``.

@@ -80,6 +80,8 @@ def fused_activation(node: ir.Node, rule: OpRule) -> ir.Node | None:
     if not rule.fuses_activation or len(consumers) != 1 or output.is_graph_output():
         return None
     consumer = consumers[0]
+    if consumer.graph is not node.graph:
+        return None
     if consumer.op_type == "Relu" or (consumer.op_type == "Clip" and _clip_holds_zero(consumer, output)):
         return consumer
     return None
@@ -103,8 +105,9 @@ def has_weight(node: ir.Node, rule: OpRule) -> bool:
 
 
 def output_values(node: ir.Node, assignment: Assignment) -> list[ir.Value]:
-    """What ``node`` gives to others: its outputs, or those of the activation fused into it."""
-    return [value for value in assignment.fused.get(node, node).outputs if value.name]
+    """What ``node`` gives to others in float: its outputs, or those of the activation fused into it; no indices."""
+    outputs = assignment.fused.get(node, node).outputs
+    return [value for value in outputs if value.name and value.dtype == ir.DataType.FLOAT]
 
 
 def _clip_holds_zero(clip: ir.Node, source: ir.Value) -> bool:
@@ -127,8 +130,7 @@ def _applicable_rule(node: ir.Node, float_ops: tuple[str, ...]) -> OpRule | None
     if rule.bias is not None and len(node.inputs) > rule.bias and not _is_constant_or_absent(node.inputs[rule.bias]):
         return None
     values = [value for _, value in activation_inputs(node, rule)]
-    tensors = [*values, *node.outputs]
-    if not values or any(value.dtype != ir.DataType.FLOAT for value in tensors):
+    if not values or any(value.dtype != ir.DataType.FLOAT for value in values):
         return None
     constants = [constant(value) for value in values]
     if all(tensor is not None for tensor in constants):
@@ -164,7 +166,7 @@ def _tie(assignment: Assignment, node: ir.Node, inputs: list[tuple[int, ir.Value
     fixed = [groups[value].fixed for _, value in inputs]
     first = fixed[0]
     follow = first is not None and all(other is not None and other.equals(first) for other in fixed)
-    target = groups[outputs[0]]
+    target = groups[(outputs or [inputs[0][1]])[0]]
     for value in outputs[1:]:
         target = _union(groups, target, groups[value])
     for index, value in inputs:

@@ -1,86 +1,202 @@
-"""Run the float graph on the calibration samples and record what its values do, in memory that does not grow."""
+"""Run the float graph on the calibration samples and record what its values do, in memory that does not grow.
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+Two passes, each of which runs every sample once: ranges and histograms first, then, on the codes that follow from them,
+the moments that GPTQ and bias correction need. Samples run side by side, one thread each; every sum is exact, so
+neither their order nor the number of processors changes a bit of the result.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.errors import DataError
-from edgekit.passes.quantize.assignment import assign, constant
+from edgekit.errors import DataError, UsageError
+from edgekit.graph.storage import to_bytes
+from edgekit.passes.quantize.assignment import Assignment, Group, assign, constant
+from edgekit.passes.quantize.moments import Moments, RowSums, observable_weights
+from edgekit.passes.quantize.observers import Observed, Observer, minmax_range, mse_range
+from edgekit.passes.quantize.qparams import QParams, choose_qparams
 
-Sample = Mapping[str, NDArray[np.generic]]
-Progress = Callable[[int], None]
+Sample = Mapping[str, NDArray[Any]]
+Advance = Callable[[int], None]
+ObserverName = Literal["minmax", "mse"]
+T = TypeVar("T")
 
-
-@dataclass(slots=True)
-class ValueRange:
-    """The smallest and largest number a value took over all samples."""
-
-    minimum: float = np.inf
-    maximum: float = -np.inf
-
-    def update(self, array: NDArray[np.floating]) -> None:
-        """Widen the range to hold ``array``."""
-        if array.size:
-            self.minimum = min(self.minimum, float(array.min()))
-            self.maximum = max(self.maximum, float(array.max()))
+_RANGE = {"minmax": minmax_range, "mse": mse_range}
+_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was observed, by value name of the canonical float model; serves every scheme."""
+    """What was observed; serves every scheme of the same canonical model.
 
-    ranges: Mapping[str, ValueRange]
+    ``observers`` by value name; ``moments`` by node name, of the inputs of that node's weight.
+    """
+
+    observers: Mapping[str, Observer]
     samples: int
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+
+    def group_qparams(self, group: Group, observer: ObserverName) -> QParams:
+        """The parameters of a group of values with one scale: its fixed ones, or those of all that was seen."""
+        if group.fixed is not None:
+            return group.fixed
+        seen = [self._observer(value) for value in group.members]
+        merged = seen[0]
+        for other in seen[1:]:
+            merged = merged.merged(other)
+        return choose_qparams(*_RANGE[observer](merged))
+
+    def _observer(self, value: ir.Value) -> Observer:
+        tensor = constant(value)
+        return self.observers[value.name or ""] if tensor is None else Observer.of(tensor.numpy())
 
 
-def calibrate(model: ir.Model, samples: Iterable[Sample], progress: Progress | None = None) -> Calibration:
-    """Observe every quantizable value of ``model`` (canonical, float) over ``samples``, each run exactly once.
+def calibrate(
+    model: ir.Model,
+    samples: Iterable[Sample],
+    advance: Advance | None = None,
+    *,
+    observer: ObserverName = "mse",
+    moments: bool = True,
+) -> Calibration:
+    """Observe every quantizable value of the canonical float ``model`` over ``samples``.
 
     Args:
-        model: the canonical float graph; not changed.
-        samples: ``{input name: array}`` with the model's own shapes and dtypes, one inference each.
-        progress: called with the number of samples done.
+        model: not changed.
+        samples: ``{input name: array}`` with the model's own shapes and dtypes, one inference each. Iterated twice when
+            ``moments`` are wanted; each pass runs each sample exactly once.
+        advance: called as samples are done, with the number done since the last call; all sum to the samples' number.
+        observer: what gives the activations their ranges in the second pass; schemes with another still fit.
+        moments: whether a scheme will round by GPTQ or correct biases.
 
     Raises:
-        DataError: there are no samples, or one makes a value NaN or infinite.
+        DataError: there are no samples, a sample lacks an input, or one makes a value NaN or infinite.
+        UsageError: ``samples`` is an iterator, which can be read only once.
     """
-    values = [value for value in assign(model).quantized_values() if constant(value) is None]
-    names = [value.name or "" for value in values]
-    session = _observing_session(model, [value for value in values if not value.is_graph_input()])
-    outputs = [output.name for output in session.get_outputs()]
-    ranges = {name: ValueRange() for name in names}
+    if isinstance(samples, Iterator):
+        raise UsageError("samples is an iterator, which can be read only once; pass a list or an object with __iter__")
+    report = _halved(advance) if moments else (advance or (lambda steps: None))
+    assignment = assign(model)
+    observers, count = _observe(model, assignment, samples, report)
+    calibration = Calibration(observers, count)
+    if not moments:
+        return calibration
+    return Calibration(observers, count, _collect_moments(model, assignment, samples, calibration, observer, report))
+
+
+def _halved(advance: Advance | None) -> Advance:
+    """Reports every second step: two passes over the samples are shown as one."""
+    done = 0
+
+    def report(steps: int) -> None:
+        nonlocal done
+        for _ in range(steps):
+            done += 1
+            if advance is not None and done % 2 == 0:
+                advance(1)
+
+    return report
+
+
+def _observe(
+    model: ir.Model, assignment: Assignment, samples: Iterable[Sample], advance: Advance
+) -> tuple[dict[str, Observer], int]:
+    names = [value.name or "" for value in assignment.quantized_values() if constant(value) is None]
+    observers = {name: Observer() for name in names}
     count = 0
-    for sample in samples:
-        arrays = dict(zip(outputs, session.run(outputs, dict(sample)), strict=True))
-        for name in names:
-            ranges[name].update(np.asarray(arrays[name] if name in arrays else sample[name]))
-            _require_finite(ranges[name], name, count)
+    for observed in _run(model, names, samples, lambda arrays: [Observed.of(array) for array in arrays]):
+        for name, seen in zip(names, observed, strict=True):
+            if not (np.isfinite(seen.minimum) and np.isfinite(seen.maximum)):
+                raise DataError(
+                    f"calibration sample {count}: value '{name}' is NaN or infinite; "
+                    "expected finite numbers: check the sample and its preprocessing"
+                )
+            observers[name].update(seen)
         count += 1
-        if progress is not None:
-            progress(count)
+        advance(1)
     if count == 0:
         raise DataError("calibration data: no samples; static int8 needs at least one, better 100 or more")
-    return Calibration(ranges, count)
+    return observers, count
 
 
-def _require_finite(observed: ValueRange, name: str, index: int) -> None:
-    if not (np.isfinite(observed.minimum) and np.isfinite(observed.maximum)):
-        raise DataError(
-            f"calibration sample {index}: value '{name}' becomes NaN or infinite; "
-            "expected finite numbers: check the sample and its preprocessing"
-        )
+def _collect_moments(
+    model: ir.Model,
+    assignment: Assignment,
+    samples: Iterable[Sample],
+    calibration: Calibration,
+    observer: ObserverName,
+    advance: Advance,
+) -> dict[str, Moments]:
+    chosen: dict[int, QParams] = {}
+    collected: dict[str, Moments] = {}
+    sources: list[str] = []
+    for node, source in observable_weights(assignment):
+        group = assignment.groups[source]
+        if id(group) not in chosen:
+            chosen[id(group)] = calibration.group_qparams(group, observer)
+        collected[node.name or ""] = Moments.of(node, chosen[id(group)], calibration.samples)
+        sources.append(source.name or "")
+    if not collected:
+        return {}
+    moments = list(collected.values())
+
+    def rows(arrays: Sequence[NDArray[np.float32]]) -> list[RowSums]:
+        return [moment.rows_of(array) for moment, array in zip(moments, arrays, strict=True)]
+
+    for sums in _run(model, sources, samples, rows):
+        for moment, added in zip(moments, sums, strict=True):
+            moment.update(added)
+        advance(1)
+    for moment in moments:
+        moment.flush()
+    return collected
 
 
-def _observing_session(model: ir.Model, values: list[ir.Value]):  # type: ignore[no-untyped-def]
+def _run(
+    model: ir.Model,
+    names: Sequence[str],
+    samples: Iterable[Sample],
+    analyze: Callable[[Sequence[NDArray[np.float32]]], T],
+) -> Iterator[T]:
+    """What ``analyze`` makes of the arrays of the values ``names``, sample by sample, in the samples' order."""
+    inputs = [value.name or "" for value in model.graph.inputs]
+    fetched = sorted(set(names) - set(inputs))
+    session = _session(model, fetched)
+
+    def task(sample: Sample) -> T:
+        arrays = dict(zip(fetched, session.run(fetched, dict(sample)), strict=True)) if fetched else {}
+        return analyze([arrays[name] if name in arrays else np.asarray(sample[name]) for name in names])
+
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[T]] = deque()
+        for index, sample in enumerate(samples):
+            missing = [name for name in inputs if name not in sample]
+            if missing:
+                raise DataError(f"calibration sample {index}: no array '{missing[0]}'; expected {', '.join(inputs)}")
+            pending.append(pool.submit(task, sample))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _session(model: ir.Model, names: Sequence[str]) -> Any:
+    """An onnxruntime session that gives the values ``names``; one thread per run makes its numbers reproducible."""
     import onnxruntime
 
     observed = model.clone()
     by_name = {value.name: value for node in observed.graph for value in node.outputs}
-    observed.graph.outputs[:] = [by_name[value.name] for value in values] or list(observed.graph.outputs)
+    if names:
+        observed.graph.outputs[:] = [by_name[name] for name in names]
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    proto = ir.to_proto(observed)
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(to_bytes(observed), options, providers=["CPUExecutionProvider"])

@@ -34,7 +34,7 @@ class Rewriter:
         self.graph.register_initializer(value)
         return value
 
-    def quantize_dequantize(self, source: ir.Value, qparams: QParams, name: str) -> list[ir.Node]:
+    def pair(self, source: ir.Value, qparams: QParams, name: str) -> list[ir.Node]:
         """The pair ``source -> <name>_quantized -> <name>_dequantized``, not yet in the graph."""
         scale = self.constant(qparams.scale, f"{name}_scale")
         zero_point = self.constant(qparams.zero_point.astype(np.int8), f"{name}_zero_point")

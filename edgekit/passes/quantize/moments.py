@@ -1,0 +1,122 @@
+"""Moments of the inputs that each weight meets: what GPTQ rounding and bias correction need to know.
+
+Everything is a sum of integers, held exactly (float32 products of at most `EXACT_ROWS` rows, float64 totals), so the
+result is the same for every order of the samples. Output positions are subsampled by a fixed pattern.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgekit.graph.queries import shape_of
+from edgekit.passes.quantize.assignment import Assignment, activation_inputs, has_weight
+from edgekit.passes.quantize.patches import PatchSampler, sampler_of
+from edgekit.passes.quantize.qparams import QParams
+
+# Codes reach 128 in magnitude: 128**2 * 1024 == 2**24, up to which float32 counts exactly.
+EXACT_ROWS = 1024
+# Rows wanted per unknown of the least-squares problem, and at least this many from each sample.
+ROWS_PER_INPUT = 4
+MIN_ROWS = 8
+# The reals themselves are summed in this fraction of a code, and cut off this many codes away.
+FRACTION = 256
+_FARTHEST = 4096
+# Rows gathered before they are multiplied: larger products are faster, and pending rows cost memory.
+_PENDING_ROWS = 256
+
+
+def observable_weights(assignment: Assignment) -> Iterator[tuple[ir.Node, ir.Value]]:
+    """The nodes whose weights can be rounded by what their input does, with that input."""
+    for node, rule in assignment.rules.items():
+        if has_weight(node, rule) and node.op_type in ("Conv", "Gemm", "MatMul"):
+            (_, source), *_ = activation_inputs(node, rule)
+            yield node, source
+
+
+@dataclass(frozen=True, slots=True)
+class RowSums:
+    """One sample's rows: ``codes`` [groups, rows, inputs], and their reals' sum in `FRACTION`s [groups, inputs]."""
+
+    codes: NDArray[np.int8]
+    reals: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Moments:
+    """Exact sums over sampled rows of a weight's input, fake-quantized with ``qparams``.
+
+    ``_gram`` [groups, inputs, inputs] and ``_total`` [groups, inputs] are of codes, ``_reals`` of reals in `FRACTION`s
+    of a code above the zero point.
+    """
+
+    sampler: PatchSampler
+    qparams: QParams
+    rows: int = 0
+    _gram: NDArray[np.float64] | float = 0.0
+    _total: NDArray[np.float64] | float = 0.0
+    _reals: NDArray[np.float64] | float = 0.0
+    _pending: list[NDArray[np.int8]] = field(default_factory=list)
+
+    @property
+    def groups(self) -> int:
+        """How many independent sets of inputs there are: those of a grouped convolution."""
+        return self.sampler.groups
+
+    @classmethod
+    def of(cls, node: ir.Node, qparams: QParams, samples: int) -> "Moments":
+        """Empty moments for the weight of ``node``, with as many rows from each of ``samples`` as suffice together."""
+        weight = node.inputs[1]
+        assert weight is not None
+        shape = shape_of(weight)
+        inputs = shape[0] if node.op_type == "MatMul" else int(np.prod(shape[1:]))
+        rows = int(np.clip(-(-ROWS_PER_INPUT * inputs // samples), MIN_ROWS, EXACT_ROWS))
+        return cls(sampler_of(node, rows), qparams)
+
+    def rows_of(self, value: NDArray[np.float32]) -> RowSums:
+        """The rows that one sample adds; does not change the moments, so samples may do this side by side."""
+        q = self.qparams
+        scaled = self.sampler.rows(value) / q.scale
+        codes = np.clip(np.rint(scaled) + q.zero_point, q.quant_min, q.quant_max).astype(np.int8)
+        reals = np.rint(np.clip(scaled, -_FARTHEST, _FARTHEST) * FRACTION)
+        return RowSums(codes, reals.sum(axis=1, dtype=np.float64))
+
+    def update(self, added: RowSums) -> None:
+        """Add one sample's rows."""
+        if sum(rows.shape[1] for rows in self._pending) + added.codes.shape[1] > max(_PENDING_ROWS, 1):
+            self.flush()
+        self._pending.append(added.codes)
+        self._reals = self._reals + added.reals
+
+    def flush(self) -> None:
+        """Fold the pending rows into the totals."""
+        if not self._pending:
+            return
+        rows = np.concatenate(self._pending, axis=1).astype(np.float32)
+        self._pending.clear()
+        self._gram = self._gram + np.matmul(rows.transpose(0, 2, 1), rows)
+        self._total = self._total + rows.sum(axis=1, dtype=np.float64)
+        self.rows += rows.shape[1]
+
+    def mean(self) -> NDArray[np.float64]:
+        """[groups, inputs]: the mean of the fake-quantized input, real."""
+        codes = np.asarray(self._total / self.rows)
+        return np.asarray((codes - float(self.qparams.zero_point)) * float(self.qparams.scale))
+
+    def mean_error(self) -> NDArray[np.float64]:
+        """[groups, inputs]: the mean of the input minus that of the fake-quantized input, real."""
+        exact = np.asarray(self._reals / (self.rows * FRACTION) * float(self.qparams.scale))
+        return np.asarray(exact - self.mean())
+
+    def second_moment(self, *, centered: bool) -> NDArray[np.float64]:
+        """[groups, inputs, inputs], in codes squared: the covariance, or the moment about real 0."""
+        total = np.asarray(self._total)
+        # Integers below 2**53 still: what never varies has a covariance of exactly 0.
+        covariance = np.asarray(self._gram) * self.rows - total[:, :, None] * total[:, None, :]
+        covariance /= self.rows**2
+        if centered:
+            return np.asarray(covariance)
+        mean = total / self.rows - float(self.qparams.zero_point)
+        return np.asarray(covariance + mean[:, :, None] * mean[:, None, :])
