@@ -3,12 +3,12 @@
 import numpy as np
 import onnx
 import pytest
-from conftest import SaveModel, assert_same_as_file, dynamic_values, run_imported
 from onnx import helper
 
 from edgekit.errors import ModelError, UnsupportedError
 from edgekit.graph import OPSET
 from edgekit.importers import import_model
+from tests.importers.onnx_files import SaveModel, assert_same_as_file, dynamic_values, run_imported
 
 RANDOM = np.random.default_rng(0)
 ORT_NEWEST = 23
