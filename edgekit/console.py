@@ -63,7 +63,9 @@ def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for column in columns:
         numeric = column.startswith((" ", "#"))
-        table.add_column(column.strip(" #"), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            column.strip(" #"), justify="right" if numeric else "left", no_wrap=column == "artifact", overflow="fold"
+        )
     return table
 
 
