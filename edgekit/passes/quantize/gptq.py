@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 DAMPING = 0.01
 # In squared codes; inputs that never vary must not make the system singular.
 _LEAST_DAMPING = 1e-3
-BLOCK = 64
+BLOCK = 32
 
 
 def gptq_codes(weight: NDArray[np.float64], hessian: NDArray[np.float64], quant_max: int) -> NDArray[np.float64]:
@@ -24,21 +24,20 @@ def gptq_codes(weight: NDArray[np.float64], hessian: NDArray[np.float64], quant_
     """
     order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1, kind="stable")
     factor = _inverse_factor(_reordered(hessian, order))
-    remaining = np.take_along_axis(weight, order[:, None, :], axis=2)
-    codes = np.empty_like(remaining)
+    # Inputs before rows: each step then works on contiguous memory.
+    remaining = np.take_along_axis(np.ascontiguousarray(weight.transpose(0, 2, 1)), order[:, :, None], axis=1)
+    codes, errors = np.empty_like(remaining), np.empty_like(remaining)
     inputs = weight.shape[2]
     for start in range(0, inputs, BLOCK):
         stop = min(start + BLOCK, inputs)
-        errors = np.empty((*remaining.shape[:2], stop - start))
         for i in range(start, stop):
-            column = remaining[:, :, i]
-            codes[:, :, i] = np.clip(np.rint(column), -quant_max, quant_max)
-            errors[:, :, i - start] = (column - codes[:, :, i]) / factor[:, None, i, i]
-            remaining[:, :, i + 1 : stop] -= errors[:, :, i - start, None] * factor[:, None, i, i + 1 : stop]
-        remaining[:, :, stop:] -= errors @ factor[:, start:stop, stop:]
+            codes[:, i] = np.clip(np.rint(remaining[:, i]), -quant_max, quant_max)
+            errors[:, i] = (remaining[:, i] - codes[:, i]) / factor[:, i, i, None]
+            remaining[:, i + 1 : stop] -= factor[:, i, i + 1 : stop, None] * errors[:, None, i]
+        remaining[:, stop:] -= factor[:, start:stop, stop:].transpose(0, 2, 1) @ errors[:, start:stop]
     result = np.empty_like(codes)
-    np.put_along_axis(result, np.broadcast_to(order[:, None, :], codes.shape), codes, axis=2)
-    return result
+    np.put_along_axis(result, order[:, :, None], codes, axis=1)
+    return result.transpose(0, 2, 1)
 
 
 def _reordered(hessian: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -55,9 +55,9 @@ class Moments:
     sampler: PatchSampler
     qparams: QParams
     rows: int = 0
-    _gram: NDArray[np.float64] | float = 0.0
-    _total: NDArray[np.float64] | float = 0.0
-    _reals: NDArray[np.float64] | float = 0.0
+    _gram: NDArray[np.float64] | None = None
+    _total: NDArray[np.float64] | None = None
+    _reals: NDArray[np.float64] | None = None
     _pending: list[NDArray[np.int8]] = field(default_factory=list)
 
     @property
@@ -88,7 +88,7 @@ class Moments:
         if sum(rows.shape[1] for rows in self._pending) + added.codes.shape[1] > max(_PENDING_ROWS, 1):
             self.flush()
         self._pending.append(added.codes)
-        self._reals = self._reals + added.reals
+        self._reals = added.reals if self._reals is None else self._reals + added.reals
 
     def flush(self) -> None:
         """Fold the pending rows into the totals."""
@@ -96,25 +96,32 @@ class Moments:
             return
         rows = np.concatenate(self._pending, axis=1).astype(np.float32)
         self._pending.clear()
-        self._gram = self._gram + np.matmul(rows.transpose(0, 2, 1), rows)
-        self._total = self._total + rows.sum(axis=1, dtype=np.float64)
+        gram, total = np.matmul(rows.transpose(0, 2, 1), rows), rows.sum(axis=1, dtype=np.float64)
+        if self._gram is None or self._total is None:
+            self._gram, self._total = gram.astype(np.float64), total
+        else:
+            self._gram += gram
+            self._total += total
         self.rows += rows.shape[1]
 
     def mean(self) -> NDArray[np.float64]:
         """[groups, inputs]: the mean of the fake-quantized input, real."""
-        codes = np.asarray(self._total / self.rows)
+        assert self._total is not None
+        codes = self._total / self.rows
         return np.asarray((codes - float(self.qparams.zero_point)) * float(self.qparams.scale))
 
     def mean_error(self) -> NDArray[np.float64]:
         """[groups, inputs]: the mean of the input minus that of the fake-quantized input, real."""
+        assert self._reals is not None
         exact = np.asarray(self._reals / (self.rows * FRACTION) * float(self.qparams.scale))
         return np.asarray(exact - self.mean())
 
     def second_moment(self, *, centered: bool) -> NDArray[np.float64]:
         """[groups, inputs, inputs], in codes squared: the covariance, or the moment about real 0."""
-        total = np.asarray(self._total)
+        assert self._gram is not None and self._total is not None
+        total = self._total
         # Integers below 2**53 still: what never varies has a covariance of exactly 0.
-        covariance = np.asarray(self._gram) * self.rows - total[:, :, None] * total[:, None, :]
+        covariance = self._gram * self.rows - total[:, :, None] * total[:, None, :]
         covariance /= self.rows**2
         if centered:
             return np.asarray(covariance)
