@@ -14,7 +14,7 @@ from edgekit.exporters.onnx.qdq import (
     quantizer_of,
 )
 from edgekit.graph.edit import GraphEditor
-from edgekit.graph.queries import attribute, constant_value, input_of, is_op, shape_of
+from edgekit.graph.queries import attribute, constant_value, input_of, is_op, produced_by, shape_of
 
 # A hard sigmoid fills [0, 1]; 255 steps hit both ends exactly.
 _UNIT = PerTensorParams(scale=1 / 255, zero_point=-128, dtype=np.dtype(np.int8))
@@ -38,24 +38,43 @@ def decompose(model: ir.Model) -> None:
 
 
 def _spatial_mean(node: ir.Node, editor: GraphEditor) -> None:
-    """Given: DQ -> ReduceMean(axes 2, 3) -> Q. Result: DQ -> GlobalAveragePool -> Q [-> Squeeze on the codes]."""
-    source, quantizer = node.inputs[0], quantizer_of(node.outputs[0])
-    if quantizer is None or dequantizer_of(source) is None:
+    """Given: DQ [-> Transpose -> Q -> DQ] -> ReduceMean over height and width -> Q.
+
+    Result: DQ -> GlobalAveragePool -> Q -> Reshape of the codes.
+    """
+    quantizer = quantizer_of(node.outputs[0])
+    if quantizer is None or dequantizer_of(node.inputs[0]) is None:
         return
-    assert source is not None
-    shape = shape_of(source)
-    if len(shape) < 3 or _axes(node, len(shape)) != tuple(range(2, len(shape))):
+    assert node.inputs[0] is not None
+    source, permutation = _before_transpose(node.inputs[0])
+    shape, result = shape_of(source), shape_of(node.outputs[0])
+    axes = sorted(permutation[axis] for axis in _axes(node, len(shape)))
+    if len(shape) < 3 or axes != list(range(2, len(shape))):
         return
-    squeezed = not attribute(node, "keepdims")
     pooled_shape = (*shape[:2], *([1] * (len(shape) - 2)))
     pooled = editor.insert(node, "GlobalAveragePool", [source], like=node.outputs[0], shape=pooled_shape)
     quantizer.replace_input_with(0, pooled)
-    codes = quantizer.outputs[0]
-    if squeezed:
-        axes = editor.constant(np.arange(2, len(shape), dtype=np.int64), f"{node.name}_axes")
-        insert_behind_quantizer(editor, quantizer, "Squeeze", [axes], {})
-    codes.shape = ir.Shape(pooled_shape)
+    if result != pooled_shape:
+        target = editor.constant(np.array(result, np.int64), f"{node.name}_shape")
+        insert_behind_quantizer(editor, quantizer, "Reshape", [target], {})
+    quantizer.outputs[0].shape = ir.Shape(pooled_shape)
     editor.remove_unused(node.outputs[0])
+
+
+def _before_transpose(value: ir.Value) -> tuple[ir.Value, list[int]]:
+    """What ``value`` (behind a DQ) is a Transpose of, when nothing but its own quantization lies between; and how."""
+    identity = list(range(len(shape_of(value))))
+    dequantizer = produced_by(value, "DequantizeLinear")
+    quantizer = produced_by(dequantizer.inputs[0], "QuantizeLinear") if dequantizer is not None else None
+    transpose = produced_by(quantizer.inputs[0], "Transpose") if quantizer is not None else None
+    if quantizer is None or transpose is None or transpose.inputs[0] is None:
+        return value, identity
+    before = dequantizer_of(transpose.inputs[0])
+    permutation = attribute(transpose, "perm")
+    if before is None or per_tensor_params(before) != per_tensor_params(quantizer) or permutation[:1] != [0]:
+        return value, identity
+    # Reducing must leave the other axes in their order: one is left besides the batch.
+    return transpose.inputs[0], permutation
 
 
 def _axes(node: ir.Node, rank: int) -> tuple[int, ...]:

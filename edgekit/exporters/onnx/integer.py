@@ -18,7 +18,15 @@ from edgekit.exporters.onnx.qdq import (
     quantizer_of,
 )
 from edgekit.graph.edit import GraphEditor
-from edgekit.graph.queries import attribute, constant_scalar, constant_value, input_of, is_op
+from edgekit.graph.queries import (
+    attribute,
+    constant_scalar,
+    constant_value,
+    input_of,
+    is_op,
+    produced_by,
+    static_shape,
+)
 
 # Move or compare numbers; onnxruntime's CPU kernels take int8 and uint8 (checked with 1.31).
 _MOVES = frozenset(
@@ -46,6 +54,7 @@ _MOVES = frozenset(
         "Unsqueeze",
     }
 )
+_RESHAPES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 _ALL_INPUTS = frozenset({"Concat", "Max", "Min"})
 
 
@@ -58,6 +67,9 @@ def place_integers(model: ir.Model) -> None:
     for node in model.graph:
         if node.graph is model.graph and is_op(node, *_MOVES):
             _move_codes(node, editor)
+    for node in model.graph:
+        if node.graph is model.graph and is_op(node, *_RESHAPES):
+            _skip_reshapes(node, editor)
 
 
 def make_unsigned(model: ir.Model) -> None:
@@ -181,6 +193,24 @@ def _pad_with_code(node: ir.Node, params: PerTensorParams, editor: GraphEditor) 
         if len(node.inputs) < 3:
             node.resize_inputs(3)
         node.replace_input_with(2, editor.constant(code, f"{node.name}_code"))
+
+
+def _skip_reshapes(node: ir.Node, editor: GraphEditor) -> None:
+    """Given: codes -> Reshape -> ... -> Reshape. Result: one Reshape, or none where the first shape comes back.
+
+    A Reshape between two convolutions costs onnxruntime two layout changes.
+    """
+    source = node.inputs[0]
+    while (earlier := produced_by(source, *_RESHAPES)) is not None:
+        source = earlier.inputs[0]
+    output, shape = node.outputs[0], static_shape(node.outputs[0])
+    if source is None or source is node.inputs[0] or shape is None:
+        return
+    if static_shape(source) == shape and not output.is_graph_output():
+        editor.replace(output, source)
+    else:
+        target = editor.constant(np.array(shape, np.int64), f"{node.name}_shape")
+        editor.rewrite(node, "Reshape", [source, target])
 
 
 def _always(_: ir.Node) -> bool:
