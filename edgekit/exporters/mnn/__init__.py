@@ -1,0 +1,134 @@
+"""MNN through its own converter, with edgekit's scales: the same integers as in the other formats.
+
+Two steps, because MNN's converter gets QDQ graphs wrong and a large fully connected layer in one step: the float graph becomes a
+float ``.mnn``; that and the scales become the int8 one. Its interface is always float, in the source model's layout.
+"""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgekit.errors import ModelError
+from edgekit.exporters import ExportedInterface, ExportOptions, UnsupportedNode, raise_unsupported
+from edgekit.exporters.mnn import converter
+from edgekit.exporters.mnn.lowering import lower
+from edgekit.exporters.mnn.quantization import compression_parameters, describe_tensors
+from edgekit.exporters.mnn.strip import FloatGraph, strip_quantization
+from edgekit.exporters.mnn.unsupported import known_unsupported
+from edgekit.interface import Precision, TensorSpec
+from edgekit.runtimes.mnn_file import NET_UUID, MnnFile
+from edgekit.runtimes.process import RuntimeProcess
+
+
+class MnnExporter:
+    """Writes ``.mnn``. The interface is float32 (int32 for integers) even where int8 is asked for: MNN has no other.
+
+    ``int8-weights`` and ``int8-dynamic`` give the same file; MNN computes dynamically when it is loaded with ``memory: low``.
+    """
+
+    format = "mnn"
+    suffix = ".mnn"
+
+    def unsupported(self, model: ir.Model) -> list[UnsupportedNode]:
+        """What MNN's converter refuses, by asking it, and what it is known to get wrong."""
+        graph = _float_graph(model)
+        with tempfile.TemporaryDirectory(prefix="edgekit-mnn-") as directory:
+            try:
+                _convert_float(graph, Path(directory))
+            except converter.UnsupportedOpsError as error:
+                return [*known_unsupported(model), *_nodes_of(graph.model, error.op_types)]
+        return known_unsupported(model)
+
+    def export(self, model: ir.Model, options: ExportOptions, path: Path) -> ExportedInterface:
+        """Write ``model`` to ``path``; see the class for ``options.io`` and the precisions. ``options.layout`` is always keep.
+
+        Raises UnsupportedError naming all nodes that MNN cannot express, and ModelError when its converter fails.
+        """
+        raise_unsupported(self.format, known_unsupported(model))
+        graph = _float_graph(model)
+        with tempfile.TemporaryDirectory(prefix="edgekit-mnn-") as directory:
+            folder = Path(directory)
+            with _naming_nodes(self.format, graph):
+                written = _convert_float(graph, folder)
+            if options.precision is Precision.FP16:
+                converter.store_half(written, folder / "half.mnn")
+                written = folder / "half.mnn"
+            elif graph.weights:
+                written = _quantize(graph, written, folder)
+            path.write_bytes(_stable_identity(written.read_bytes(), path))
+        return _check(model, path)
+
+
+def _float_graph(model: ir.Model) -> FloatGraph:
+    graph = strip_quantization(model)
+    lower(graph)
+    return graph
+
+
+def _convert_float(graph: FloatGraph, folder: Path) -> Path:
+    source, target = folder / "float.onnx", folder / "float.mnn"
+    ir.save(graph.model, source)
+    converter.convert_onnx(source, target)
+    return target
+
+
+def _quantize(graph: FloatGraph, source: Path, folder: Path) -> Path:
+    parameters = compression_parameters(MnnFile(source.read_bytes(), source), graph)
+    if parameters is None:
+        return source
+    file, target = folder / "scales.json", folder / "int8.mnn"
+    file.write_text(parameters)
+    converter.compress(source, target, file)
+    target.write_bytes(describe_tensors(target.read_bytes(), target, graph))
+    return target
+
+
+def _stable_identity(content: bytes, path: Path) -> bytes:
+    """``content`` with a UUID made from the rest of it: MNN's converter draws a random one."""
+    file = MnnFile(content, path)
+    field = file.field(file.root, NET_UUID)
+    if not field:
+        return content
+    start = file.follow(field) + 4
+    length = len(file.string(file.follow(field)))
+    blank = content[:start] + bytes(length) + content[start + length :]
+    identity = str(uuid.uuid5(uuid.NAMESPACE_OID, blank.hex()))[:length]
+    return content[:start] + identity.encode().ljust(length, b"\0") + content[start + length :]
+
+
+def _check(model: ir.Model, path: Path) -> ExportedInterface:
+    """Load the file in MNN and give its interface in the source model's order."""
+    with RuntimeProcess("mnn", path) as process:
+        inputs = {spec.name: spec for spec in process.inputs}
+        outputs = {spec.name: spec for spec in process.outputs}
+    return ExportedInterface(
+        tuple(_spec(path, inputs, value) for value in model.graph.inputs),
+        tuple(_spec(path, outputs, value) for value in model.graph.outputs),
+    )
+
+
+def _spec(path: Path, specs: dict[str, TensorSpec], value: ir.Value) -> TensorSpec:
+    name = value.name or ""
+    if name not in specs:
+        raise ModelError(f'{path}: MNN\'s converter lost "{name}"; it found {", ".join(specs)}; export the other formats')
+    return specs[name]
+
+
+def _nodes_of(model: ir.Model, op_types: tuple[str, ...]) -> list[UnsupportedNode]:
+    reason = "MNN's converter does not know it"
+    return [
+        UnsupportedNode(node.op_type, node.name or "", reason) for node in model.graph if node.op_type in op_types
+    ]
+
+
+@contextmanager
+def _naming_nodes(format_name: str, graph: FloatGraph) -> Iterator[None]:
+    try:
+        yield
+    except converter.UnsupportedOpsError as error:
+        raise_unsupported(format_name, _nodes_of(graph.model, error.op_types))
+        raise

@@ -1,0 +1,65 @@
+"""Runs MNN's converter: in a subprocess, in a directory of its own, believing nothing but what can be checked.
+
+The converter segfaults on some files, clashes with TensorFlow's protobuf, and keeps scratch files in the working directory: two
+conversions in one directory corrupt each other. Its exit code and its return value are 0 whatever happens. Its console scripts
+and the ``MNN.tools`` package send telemetry; the compiled module ``_tools`` does not.
+"""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekit.errors import DependencyError, ModelError
+
+_PROGRAM = "import sys, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"
+_BIZ_CODE = ["--bizCode", "edgekit"]
+_SUCCESS = "Converted Success!"
+_UNSUPPORTED = re.compile(r"These Op Not Support: (.*)")
+
+
+class UnsupportedOpsError(ModelError):
+    """MNN's converter does not know some operators; ``op_types`` names them in ONNX's words."""
+
+    def __init__(self, op_types: Sequence[str]) -> None:
+        super().__init__(f"MNN's converter does not know {', '.join(op_types)}; change these nodes in the source model")
+        self.op_types = tuple(op_types)
+
+
+def convert_onnx(source: Path, target: Path) -> None:
+    """Convert a float ONNX file to a float ``.mnn`` file. Raises UnsupportedOpsError, or ModelError when it fails otherwise."""
+    # The While loops that the converter makes of an LSTM or GRU by default do not run in MNN's sessions.
+    _convert(["-f", "ONNX", "--modelFile", str(source.resolve()), "--useOriginRNNImpl"], target)
+
+
+def compress(source: Path, target: Path, parameters: Path) -> None:
+    """Rewrite a float ``.mnn`` file with the integer weights that ``parameters`` (JSON) gives. Raises ModelError."""
+    source_arguments = ["-f", "MNN", "--modelFile", str(source.resolve())]
+    _convert([*source_arguments, "--compressionParamsFile", str(parameters.resolve())], target)
+
+
+def store_half(source: Path, target: Path) -> None:
+    """Rewrite a float ``.mnn`` file with float16 weights (truncated, so round them before). Raises ModelError."""
+    _convert(["-f", "MNN", "--modelFile", str(source.resolve()), "--fp16"], target)
+
+
+def _convert(arguments: Sequence[str], target: Path) -> None:
+    if importlib.util.find_spec("_tools") is None:
+        raise DependencyError("MNN export needs MNN's converter, which is not installed: pip install MNN")
+    target.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="edgekit-mnn-") as directory:
+        command = [sys.executable, "-P", "-c", _PROGRAM, *arguments, "--MNNModel", str(target.resolve()), *_BIZ_CODE]
+        run = subprocess.run(command, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
+    log = run.stdout + run.stderr
+    if unsupported := _UNSUPPORTED.search(log):
+        raise UnsupportedOpsError([name.strip().removeprefix("ONNX::") for name in unsupported[1].split("|")])
+    if run.returncode or _SUCCESS not in log or not target.exists():
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
+        last = lines[-1] if lines else "it printed nothing"
+        raise ModelError(
+            f"{target.name}: MNN's converter failed (exit code {run.returncode}): {last}; "
+            "export the other formats, or report the model to edgekit"
+        )

@@ -1,0 +1,65 @@
+"""The float graph as MNN wants it: one rewrite per operator that MNN's converter or its int8 kernels get wrong.
+
+Measured with MNN 3.6.1 against onnxruntime (``tests/exporters/mnn/test_operators.py`` repeats it). To teach edgekit another
+rewrite, add a function and its row in ``_REWRITES``; what has no correct form in MNN gets a row in ``unsupported.py``.
+"""
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from edgekit.exporters.mnn import convolutions, decompositions, int8_kernels
+from edgekit.exporters.mnn.editor import GraphEditor
+from edgekit.exporters.mnn.strip import FloatGraph
+
+Rewrite = Callable[[GraphEditor, FloatGraph, ir.Node], None]
+
+# Decompositions come first: they leave operators that the later ones know.
+_REWRITES: tuple[dict[str, Rewrite], ...] = (
+    {
+        "Gemm": decompositions.general_gemm,
+        "GroupNormalization": decompositions.group_normalization,
+        "Mean": decompositions.mean,
+        "Mish": decompositions.mish,
+        "Pad": decompositions.pad,
+        "ReduceL1": decompositions.reduction,
+        "ReduceL2": decompositions.reduction,
+        "ReduceLogSum": decompositions.reduction,
+        "ReduceLogSumExp": decompositions.reduction,
+        "ReduceSumSquare": decompositions.reduction,
+        "Resize": decompositions.nearest_resize,
+        "Split": decompositions.split,
+    },
+    {
+        "Conv": convolutions.two_dimensional,
+        "ConvTranspose": convolutions.two_dimensional,
+        "Gemm": convolutions.dense,
+        "MatMul": convolutions.dense,
+    },
+    {"Conv": convolutions.ungroup},
+)
+
+_INT8_REWRITES: dict[str, Rewrite] = {
+    "Abs": int8_kernels.in_float,
+    "AveragePool": int8_kernels.pool_in_float,
+    "Clip": int8_kernels.clip,
+    "Conv": int8_kernels.depthwise,
+    "GlobalAveragePool": int8_kernels.reduce_globally,
+    "GlobalMaxPool": int8_kernels.reduce_globally,
+    "Max": int8_kernels.in_float,
+    "MaxPool": int8_kernels.pool_in_float,
+    "Min": int8_kernels.in_float,
+    "Relu": int8_kernels.relu,
+    "Sign": int8_kernels.in_float,
+}
+
+
+def lower(stripped: FloatGraph) -> None:
+    """Rewrite ``stripped`` in place. Its outputs stay equal within float rounding, and so do the names of its interface."""
+    editor = GraphEditor(stripped.model.graph)
+    passes = (*_REWRITES, _INT8_REWRITES) if stripped.static else _REWRITES
+    for rewrites in passes:
+        for node in list(editor.graph):
+            if node.domain in ("", "ai.onnx") and node.op_type in rewrites and node.graph is not None:
+                rewrites[node.op_type](editor, stripped, node)
+    editor.drop_unused()
