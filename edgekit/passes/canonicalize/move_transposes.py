@@ -23,6 +23,16 @@ class Region:
     inside: set[ir.Value] = field(default_factory=set)
     sources: dict[ir.Value, None] = field(default_factory=dict)
 
+    def find_sources(self) -> None:
+        """Looks up which values from outside vary with the region's layout; rewriting a neighbour may have changed them."""
+        values = (value for node in self.nodes for value in region_values(node) or ())
+        self.sources = dict.fromkeys(value for value in values if value not in self.inside)
+
+    def touches(self, others: set[ir.Node]) -> bool:
+        """Whether nothing separates this region from one of ``others`` any more."""
+        consumers = (use.node for value in self.inside for use in value.uses())
+        return any(node in others for node in consumers) or any(value.producer() in others for value in self.sources)
+
 
 class MoveTransposes(ir.passes.InPlacePass):
     """Gives each connected region of layout-agnostic ops the layout that needs the fewest Transposes around it.
@@ -37,16 +47,17 @@ class MoveTransposes(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """One layout decision per region."""
-        modified = False
+        """One layout decision per region; regions that have grown together on the way wait for the next run."""
+        changed: set[ir.Node] = set()
         if any(is_op(node, "Transpose") for node in model.graph):
             editor = GraphEditor(model.graph)
             for region in _regions(model.graph):
-                best = _best_layout(region)
+                region.find_sources()
+                best = None if region.touches(changed) else _best_layout(region)
                 if best is not None:
                     _apply(region, best, editor)
-                    modified = True
-        return ir.passes.PassResult(model, modified)
+                    changed.update(region.nodes)
+        return ir.passes.PassResult(model, bool(changed))
 
 
 def _regions(graph: ir.Graph) -> list[Region]:
@@ -69,11 +80,7 @@ def _regions(graph: ir.Graph) -> list[Region]:
     for node, values in members:
         region = regions[root(values[0])]
         region.nodes.append(node)
-        region.inside.update(node.outputs)
-        region.sources.update(dict.fromkeys(value for value in values if value not in node.outputs))
-    for region in regions.values():
-        for value in region.inside:
-            region.sources.pop(value, None)
+        region.inside.update(value for value in node.outputs if value.name)
     return list(regions.values())
 
 
@@ -221,6 +228,8 @@ def _insert_behind(value: ir.Value, permutation: Permutation, editor: GraphEdito
 def _restore_outside(value: ir.Value, layout: Permutation, nodes: set[ir.Node], editor: GraphEditor) -> None:
     """Everyone outside the region gets ``value`` in the old layout; Transposes and reductions adapt themselves."""
     back = inverse(layout)
+    # Asked first: the value may become an output below, in place of a Transpose that vanishes.
+    was_output = value.is_graph_output()
     waiting = []
     for use in tuple(value.uses()):
         if use.node in nodes:
@@ -234,18 +243,20 @@ def _restore_outside(value: ir.Value, layout: Permutation, nodes: set[ir.Node], 
             permute_node(use.node, layout, editor)
         elif not (is_op(use.node, "Reshape") and use.idx == 0 and _moves_nothing(value, back)):
             waiting.append(use)
-    if not waiting and not value.is_graph_output():
-        return
-    _redirect(value, back, [(use.node, use.idx) for use in waiting], editor)
+    if waiting or was_output:
+        _redirect(value, back, [(use.node, use.idx) for use in waiting], was_output, editor)
 
 
-def _redirect(value: ir.Value, back: Permutation, uses: list[tuple[ir.Node, int]], editor: GraphEditor) -> None:
+def _redirect(
+    value: ir.Value, back: Permutation, uses: list[tuple[ir.Node, int]], is_output: bool, editor: GraphEditor
+) -> None:
     """The Transpose back takes over the value's name where that is a graph output's."""
     old = _insert_behind(value, back, editor)
     for node, index in uses:
         node.replace_input_with(index, old)
-    if value.is_graph_output():
-        for index, output in enumerate(editor.graph.outputs):
-            if output is value:
-                editor.graph.outputs[index] = old
-        value.name, old.name = old.name, value.name
+    if not is_output:
+        return
+    for index, output in enumerate(editor.graph.outputs):
+        if output is value:
+            editor.graph.outputs[index] = old
+    value.name, old.name = old.name, value.name

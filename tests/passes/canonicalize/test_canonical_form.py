@@ -40,7 +40,7 @@ def _conv(chain: Chain) -> None:
     out = shape[1] * chain.draw(st.integers(1, 2)) if depthwise else chain.draw(st.integers(1, 4))
     weight = chain.constant(noise(out, 1 if depthwise else shape[1], 1, 1, seed=chain.count) / 2)
     bias = f", {chain.constant(noise(out))}" if chain.draw(st.booleans()) else ""
-    chain.add(f"Conv<group = {shape[1] if depthwise else 1}>({name}, {weight}{bias})", (1, out, *shape[2:]))
+    chain.add(f"Conv<group = {shape[1] if depthwise else 1}>({name}, {weight}{bias})", (shape[0], out, *shape[2:]))
 
 
 def _batch_norm(chain: Chain) -> None:
