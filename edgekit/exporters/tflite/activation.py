@@ -7,7 +7,19 @@ from edgekit.exporters.tflite.model import Quantization
 from edgekit.exporters.tflite.quantization import initializer
 
 FUSING = frozenset(
-    "CONV_2D DEPTHWISE_CONV_2D CONV_3D FULLY_CONNECTED TRANSPOSE_CONV ADD SUB MUL DIV MAX_POOL_2D AVERAGE_POOL_2D".split()
+    [
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "CONV_3D",
+        "FULLY_CONNECTED",
+        "TRANSPOSE_CONV",
+        "ADD",
+        "SUB",
+        "MUL",
+        "DIV",
+        "MAX_POOL_2D",
+        "AVERAGE_POOL_2D",
+    ]
 )
 """Builtins whose ``fused_activation_function`` the kernels honour."""
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgekit.exporters.tflite.model import FlatModel, Operator, Tensor
 
-_REDUCERS = frozenset("MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD".split())
+_REDUCERS = frozenset(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])
 _SMALL_CONSTANT = 4096
 """Bytes up to which equal constants of two operators are recognized when looking for duplicated operators."""
 
@@ -17,7 +17,7 @@ def simplify(model: FlatModel) -> None:
     changed = True
     while changed:
         _remove_dead(model)
-        changed = any([rewrite(_Graph(model)) for rewrite in _REWRITES])
+        changed = sum(rewrite(_Graph(model)) for rewrite in _REWRITES) > 0
     _remove_dead(model)
 
 

@@ -10,7 +10,7 @@ from edgekit.exporters import ExportedInterface, ExportOptions, UnsupportedNode
 from edgekit.exporters.tflite import cleanup, layout
 from edgekit.exporters.tflite.input_layout import wants_channels_last
 from edgekit.exporters.tflite.lowering import Lowering
-from edgekit.exporters.tflite.model import FlatModel, Operator, Quantization, Tensor, shape_constant
+from edgekit.exporters.tflite.model import FlatModel, Operator, Options, Quantization, Tensor, shape_constant
 from edgekit.exporters.tflite.ops import RULES
 from edgekit.exporters.tflite.quantization import (
     activation_codes,
@@ -195,7 +195,7 @@ class _Converter:
         return self.lowering.emit("RESHAPE", [tensor, shape_constant(tensor.shape)], tensor.shape)
 
 
-def cast_options(source: "np.dtype[np.generic]", target: "np.dtype[np.generic]") -> dict[str, str]:
+def cast_options(source: "np.dtype[np.generic]", target: "np.dtype[np.generic]") -> Options:
     """The option fields of a CAST."""
     return {"in_data_type": source.name.upper(), "out_data_type": target.name.upper()}
 
@@ -210,4 +210,3 @@ def _spec(tensor: Tensor, label: layout.Permutation) -> TensorSpec:
         zero_point=None if own is None else own.zero_point[0],
         permutation=None if label == layout.identity(len(label)) else label,
     )
-

@@ -78,10 +78,8 @@ def plan_reshape(before: Sequence[int], after: Sequence[int], label: Permutation
     groups.sort(key=lambda group: min(label.index(axis) for axis in group[0]))
     inner = [axis for group in groups for axis in group[0]]
     produced = [axis for group in groups for axis in group[1]]
-    if inner == [axis for axis in label if before[axis] != 1]:
-        source = label
-    else:
-        source = _insert_units(inner, len(before))
+    in_place = inner == [axis for axis in label if before[axis] != 1]
+    source = label if in_place else _insert_units(inner, len(before))
     result = _insert_units(produced, len(after))
     return ReshapePlan(source, permuted(after, result), result)
 

@@ -73,7 +73,7 @@ class Lowering:
         """The static ONNX shape of ``value``."""
         if value is None or value.shape is None or not value.shape.is_static():
             raise UnsupportedError(f"value {value.name if value else ''!r} has no static shape")
-        return tuple(int(size) for size in value.shape)
+        return value.shape.numpy()
 
     def rank(self, value: ir.Value | None) -> int:
         """The number of dimensions of ``value``."""
@@ -195,26 +195,27 @@ class Lowering:
         return tensor
 
     def weight(
-        self, value: ir.Value, shape: Sequence[int], permutation: Permutation, *, hybrid: bool = False
+        self,
+        value: ir.Value,
+        shape: Sequence[int],
+        permutation: Permutation,
+        *,
+        hybrid: bool = False,
+        order: tuple[int, Array] | None = None,
     ) -> Tensor:
-        """A constant, reshaped to ``shape`` and transposed: codes in int8 mode, else real numbers.
+        """A constant, reshaped to ``shape``, transposed, and reordered: codes in int8 mode, else real numbers.
 
-        ``hybrid`` allows int8 weights beside float activations when the precision is int8-dynamic. The reshape may only insert
-        unit dimensions after the quantized axis.
+        ``hybrid`` allows int8 weights beside float activations when the precision is int8-dynamic. The reshape may only
+        insert unit dimensions after the quantized axis. ``order`` is a physical axis and the indices to take along it.
         """
         codes, name = constant_codes(value), _constant_name(value)
+        array = self.constant(value) if codes is None else codes.data
+        assert array is not None
+        data = array.reshape(shape).transpose(permutation)
+        data = np.ascontiguousarray(data if order is None else data.take(order[1], order[0])).reshape(data.shape)
         if codes is None:
-            array = self.constant(value)
-            assert array is not None
-            return self.real(name, array.reshape(shape).transpose(permutation))
-        axis = codes.quantization.axis
-        moved = Quantization(
-            codes.quantization.scale,
-            codes.quantization.zero_point,
-            None if axis is None else permutation.index(axis),
-        )
-        data = np.ascontiguousarray(codes.data.reshape(shape).transpose(permutation))
-        stored = Tensor(name, data.shape, data.dtype, moved, data)
+            return self.real(name, data)
+        stored = Tensor(name, data.shape, data.dtype, _moved(codes.quantization, permutation, order), data)
         if self.int8 or (hybrid and self.precision == Precision.INT8_DYNAMIC):
             return stored
         return self.emit("DEQUANTIZE", [stored], data.shape, dtype=np.float32)
@@ -296,6 +297,8 @@ class Lowering:
         value = result.value
         if builtin in FUSING:
             options["fused_activation_function"], value = self.fuse(value)
+            if result.value in self.shuffles:
+                self.shuffles[value] = self.shuffles[result.value]
         wanted = self._new_result(value, result.permutation)
         own = wanted.quantization
         rescaled = own is not None and result.scale is not None and not own.same(result.scale)
@@ -350,3 +353,14 @@ class Lowering:
 def _constant_name(value: ir.Value) -> str:
     """The name of the initializer; of a quantized one, the name it had in the float graph."""
     return (value.name or "constant").removesuffix("_dequantized")
+
+
+def _moved(quantization: Quantization, permutation: Permutation, order: tuple[int, Array] | None) -> Quantization:
+    """The parameters of codes that were transposed, then reordered."""
+    if quantization.axis is None:
+        return quantization
+    axis, scale, zero_point = permutation.index(quantization.axis), quantization.scale, quantization.zero_point
+    if order is not None and order[0] == axis:
+        scale = tuple(scale[i] for i in order[1])
+        zero_point = tuple(zero_point[i] for i in order[1])
+    return Quantization(scale, zero_point, axis)

@@ -11,13 +11,64 @@ import numpy as np
 from edgekit.exporters.tflite.model import Operator, Tensor
 
 _INT8_IS_2 = frozenset(
-    "MAX_POOL_2D AVERAGE_POOL_2D TRANSPOSE SLICE UNPACK L2_NORMALIZATION RELU STRIDED_SLICE RESIZE_BILINEAR MUL TANH"
-    " RESIZE_NEAREST_NEIGHBOR MAXIMUM MINIMUM PACK ADD SUB LOGISTIC EQUAL NOT_EQUAL PAD PADV2 CONCATENATION SOFTMAX MEAN"
-    " MIRROR_PAD REDUCE_MAX REDUCE_MIN RELU6 RSQRT ARG_MAX ARG_MIN SELECT LESS GREATER_EQUAL SPACE_TO_DEPTH SPLIT_V SUM"
-    " LOG_SOFTMAX GREATER LESS_EQUAL SQUARED_DIFFERENCE DEPTH_TO_SPACE TOPK_V2 EXP LOG REDUCE_PROD GELU ABS GATHER"
-    " SPACE_TO_BATCH_ND BATCH_TO_SPACE_ND BATCH_MATMUL DEQUANTIZE".split()
+    [
+        "MAX_POOL_2D",
+        "AVERAGE_POOL_2D",
+        "TRANSPOSE",
+        "SLICE",
+        "UNPACK",
+        "L2_NORMALIZATION",
+        "RELU",
+        "STRIDED_SLICE",
+        "RESIZE_BILINEAR",
+        "MUL",
+        "TANH",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "MAXIMUM",
+        "MINIMUM",
+        "PACK",
+        "ADD",
+        "SUB",
+        "LOGISTIC",
+        "EQUAL",
+        "NOT_EQUAL",
+        "PAD",
+        "PADV2",
+        "CONCATENATION",
+        "SOFTMAX",
+        "MEAN",
+        "MIRROR_PAD",
+        "REDUCE_MAX",
+        "REDUCE_MIN",
+        "RELU6",
+        "RSQRT",
+        "ARG_MAX",
+        "ARG_MIN",
+        "SELECT",
+        "LESS",
+        "GREATER_EQUAL",
+        "SPACE_TO_DEPTH",
+        "SPLIT_V",
+        "SUM",
+        "LOG_SOFTMAX",
+        "GREATER",
+        "LESS_EQUAL",
+        "SQUARED_DIFFERENCE",
+        "DEPTH_TO_SPACE",
+        "TOPK_V2",
+        "EXP",
+        "LOG",
+        "REDUCE_PROD",
+        "GELU",
+        "ABS",
+        "GATHER",
+        "SPACE_TO_BATCH_ND",
+        "BATCH_TO_SPACE_ND",
+        "BATCH_MATMUL",
+        "DEQUANTIZE",
+    ]
 )
-_BOOL_IS_3 = frozenset("TRANSPOSE STRIDED_SLICE GATHER UNPACK ARG_MAX ARG_MIN".split())
+_BOOL_IS_3 = frozenset(["TRANSPOSE", "STRIDED_SLICE", "GATHER", "UNPACK", "ARG_MAX", "ARG_MIN"])
 
 
 def operator_version(operator: Operator) -> int:

@@ -72,7 +72,7 @@ _MAX_BYTES = 2**31 - 2**20
 
 def serialize(model: FlatModel) -> bytes:
     """The bytes of ``model``: the same for the same model. Raises ModelError when the file would pass flatbuffers' 2 GB."""
-    return _Writer(model).bytes()
+    return _Writer(model).finish()
 
 
 def unique_names(model: FlatModel) -> None:
@@ -104,8 +104,8 @@ class _Writer:
         self._buffers: list[bytes] = [b""]
         self._buffer_of: dict[bytes, int] = {}
 
-    def bytes(self) -> bytes:
-        import flatbuffers
+    def finish(self) -> bytes:
+        import flatbuffers  # type: ignore[import-untyped]
 
         packed = self._pack()
         size = sum(len(buffer) + 64 for buffer in self._buffers) + 256 * len(self._tensors) + 65536

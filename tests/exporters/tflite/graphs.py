@@ -47,7 +47,9 @@ class Builder:
         graph = helper.make_graph(self.nodes, "test", self.inputs, infos, self.initializers)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        known = {v.name for v in (*inferred.graph.value_info, *inferred.graph.output) if v.type.tensor_type.HasField("shape")}
+        known = {
+            v.name for v in (*inferred.graph.value_info, *inferred.graph.output) if v.type.tensor_type.HasField("shape")
+        }
         missing = [name for node in self.nodes for name in node.output if name not in known]
         return _with_measured_shapes(inferred, missing) if missing else inferred
 
@@ -136,7 +138,14 @@ def export(model: onnx.ModelProto, options: ExportOptions = FLOAT) -> Exported:
         return Exported(path.read_bytes(), interface)
 
 
-def check(model: onnx.ModelProto, options: ExportOptions = FLOAT, *, atol: float = 1e-5, rtol: float = 1e-5, plain: bool = False) -> Exported:
+def check(
+    model: onnx.ModelProto,
+    options: ExportOptions = FLOAT,
+    *,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    plain: bool = False,
+) -> Exported:
     """Export, run both, compare: shapes exactly, numbers within the tolerances."""
     exported = export(model, options)
     feeds = random_feeds(model)

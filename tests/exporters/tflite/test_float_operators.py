@@ -39,10 +39,7 @@ class Case:
 
 
 IMAGE = (1, 4, 6, 5)
-UNARY = (
-    "Abs Ceil Cos Exp Floor Neg Round Sign Sin Sigmoid Tanh Relu Softplus Softsign Erf HardSwish Mish Identity"
-    " Elu Selu LeakyRelu HardSigmoid ThresholdedRelu Celu Gelu Sinh Cosh Atan Dropout Reciprocal Tan"
-).split()
+UNARY = ["Abs", "Ceil", "Cos", "Exp", "Floor", "Neg", "Round", "Sign", "Sin", "Sigmoid", "Tanh", "Relu", "Softplus", "Softsign", "Erf", "HardSwish", "Mish", "Identity", "Elu", "Selu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Celu", "Gelu", "Sinh", "Cosh", "Atan", "Dropout", "Reciprocal", "Tan"]
 CASES = [
     *(Case(op, [IMAGE], tolerance=1e-4 if op in ("Tan", "Reciprocal") else 1e-5) for op in UNARY),
     *(Case(op, [IMAGE], positive=True) for op in ("Log", "Sqrt")),
@@ -204,6 +201,14 @@ CASES = [
     *(Case("LpNormalization", [IMAGE], {"p": p, "axis": axis}) for p, axis in ((1, 1), (2, -1))),
     Case("MeanVarianceNormalization", [IMAGE], tolerance=1e-4),
     Case("LRN", [(1, 9, 4, 5)], {"size": 5, "alpha": 0.01}),
+    # recurrent
+    *(
+        Case(op, [(5, 2, 3), normal(d, g * 4, 3), normal(d, g * 4, 4), normal(d, 2 * g * 4), *extra], {"hidden_size": 4, "direction": direction, **more}, outputs=3 if op == "LSTM" else 2)
+        for op, g in (("LSTM", 4), ("GRU", 3), ("RNN", 1))
+        for d, direction in ((1, "forward"), (1, "reverse"), (2, "bidirectional"))
+        for extra in ([], ["", normal(d, 2, 4)])
+        for more in (({}, {"linear_before_reset": 1}) if op == "GRU" else ({},))
+    ),
     # resizing
     *(
         Case("Resize", [(1, 3, 5, 6), "", "", ints(1, 3, *size)], {"mode": mode, "coordinate_transformation_mode": t})
@@ -246,7 +251,11 @@ def test_operator_from_the_source_layout(case: Case) -> None:
     check(build(case, channels_last=False), atol=case.tolerance, rtol=case.tolerance)
 
 
-LAID_OUT = [c for c in CASES if c.dtype == TensorProto.FLOAT and any(isinstance(i, tuple) and len(i) in (3, 4) for i in c.inputs)]
+LAID_OUT = [
+    c
+    for c in CASES
+    if c.dtype == TensorProto.FLOAT and any(isinstance(i, tuple) and len(i) in (3, 4) for i in c.inputs)
+]
 
 
 @pytest.mark.parametrize("case", LAID_OUT, ids=str)

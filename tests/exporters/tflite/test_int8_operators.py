@@ -69,7 +69,7 @@ CASES = [
     Case("Conv", [IMAGE, Weight(normal(8, 2, 3, 3)), Bias(normal(8))], {"CONV_2D": 1}, {**SAME, "group": 2}),
     Case("Conv", [IMAGE, Weight(normal(4, 1, 3, 3)), Bias(normal(4))], {"DEPTHWISE_CONV_2D": 1}, {**SAME, "group": 4}),
     Case("Conv", [IMAGE, Weight(normal(8, 1, 3, 3)), Bias(normal(8))], {"DEPTHWISE_CONV_2D": 1}, {**SAME, "group": 4}, follow=RELU6),
-    Case("Conv", [(1, 4, 9), Weight(normal(6, 4, 3)), Bias(normal(6))], {"CONV_2D": 1, "RESHAPE": 2}, {"pads": [1, 1]}, follow=("Relu",)),
+    Case("Conv", [(1, 4, 9), Weight(normal(6, 4, 3)), Bias(normal(6))], {"CONV_2D": 1, "RESHAPE": 2, "TRANSPOSE": 2}, {"pads": [1, 1]}, follow=("Relu",)),
     Case("ConvTranspose", [IMAGE, Weight(normal(4, 3, 2, 2), 1), Bias(normal(3))], {"TRANSPOSE_CONV": 1}, {"strides": [2, 2]}),
     Case("ConvTranspose", [IMAGE, Weight(normal(4, 3, 3, 3), 1)], {"TRANSPOSE_CONV": 1, "SLICE": 1}, {"strides": [2, 2], "pads": [1, 1, 0, 0]}),
     Case("ConvTranspose", [IMAGE, Weight(normal(4, 3, 2, 2), None), Bias(normal(6))], {"TRANSPOSE_CONV": 1}, {"strides": [2, 2], "group": 2}, follow=("Relu",)),
@@ -101,7 +101,7 @@ CASES = [
     Case("Sigmoid", [IMAGE], {"LOGISTIC": 1}, scale=LOGISTIC),
     Case("Tanh", [IMAGE], {"TANH": 1}, scale=TANH),
     Case("Sigmoid", [IMAGE], {"LOGISTIC": 1, "QUANTIZE": 1}),
-    Case("Softmax", [IMAGE], {"SOFTMAX": 1}, {"axis": 1}, scale=LOGISTIC),
+    Case("Softmax", [IMAGE], {"SOFTMAX": 1, "TRANSPOSE": 1}, {"axis": 1}, scale=LOGISTIC),
     Case("LogSoftmax", [(3, 9)], {"LOG_SOFTMAX": 1}, scale=LOG_SOFTMAX),
     Case("Relu", [IMAGE], {"RELU": 1}),
     Case("Clip", [IMAGE, F(0), F(6)], {"RELU6": 1}),
@@ -110,7 +110,7 @@ CASES = [
     Case("HardSwish", [IMAGE], {"HARD_SWISH": 1}),
     Case("Gelu", [IMAGE], {"GELU": 1}),
     Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1}, {"axis": 1}, scale="same"),
-    Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1, "QUANTIZE": 2}, {"axis": 1}),
+    Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1, "QUANTIZE": 1}, {"axis": 1}),
     Case("Split", [IMAGE], {"SPLIT": 1}, {"axis": 1, "num_outputs": 2}, scale="same", outputs=2),
     Case("Slice", [IMAGE, ints(1), ints(3), ints(1)], {"STRIDED_SLICE": 1}, scale="same"),
     Case("Pad", [IMAGE, ints(0, 0, 1, 1, 0, 0, 1, 2)], {"PAD": 1}, scale="same"),
@@ -173,7 +173,9 @@ def build(case: Case, *, channels_last: bool):
     generator = np.random.default_rng(5)
     feeds = {f"x{i}": generator.standard_normal(g).astype(F) for i, g in enumerate(case.inputs) if isinstance(g, tuple)}
     results = float_outputs(case, feeds)
-    own = _parameters(min(a.min() for a in (*feeds.values(), *results)), max(a.max() for a in (*feeds.values(), *results)))
+    own = _parameters(
+        min(a.min() for a in (*feeds.values(), *results)), max(a.max() for a in (*feeds.values(), *results))
+    )
     builder, names, scales = QdqBuilder(), [], []
     for index, given in enumerate(case.inputs):
         if isinstance(given, tuple):
@@ -184,7 +186,12 @@ def build(case: Case, *, channels_last: bool):
             if channels_last and len(given) == 4:
                 name = builder.node("Transpose", [name], perm=[0, 2, 3, 1])
                 name = builder.pair(name, *pair)
-                name = builder.pair(builder.node("MaxPool", [builder.node("Transpose", [name], perm=[0, 3, 1, 2])], kernel_shape=[1, 1]), *pair)
+                name = builder.pair(
+                    builder.node(
+                        "MaxPool", [builder.node("Transpose", [name], perm=[0, 3, 1, 2])], kernel_shape=[1, 1]
+                    ),
+                    *pair,
+                )
             names.append(name)
         elif isinstance(given, Weight):
             name, scale = builder.weight(given)

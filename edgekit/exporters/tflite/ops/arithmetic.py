@@ -176,11 +176,7 @@ def power(lowering: Lowering, node: ir.Node) -> None:
         operands = [source, source] if number == 2.0 else [source]
         lowering.finish("MUL" if number == 2.0 else known[number], operands, Result(node.outputs[0], label))
         return
-    if (
-        lowering.dtype(node.outputs[0]) != np.float32
-        or node.inputs[1] is None
-        or node.inputs[1].dtype != node.inputs[0].dtype
-    ):  # type: ignore[union-attr]
+    if any(value is None or lowering.dtype(value) != np.float32 for value in (*node.inputs, *node.outputs)):
         raise UnsupportedError("a power of integers has no TFLite operator")
     _elementwise(lowering, node, "POW")
 

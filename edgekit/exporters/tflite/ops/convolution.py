@@ -6,9 +6,13 @@ import onnx_ir as ir
 from edgekit.errors import UnsupportedError
 from edgekit.exporters.tflite import layout
 from edgekit.exporters.tflite.lowering import Lowering, Result
-from edgekit.exporters.tflite.model import Array, Quantization, Tensor
+from edgekit.exporters.tflite.model import Array, Options, Quantization, Tensor
 from edgekit.exporters.tflite.ops.registry import Wants, lowers
 from edgekit.exporters.tflite.ops.spatial import Window, image, image_shape, padded, window
+from edgekit.exporters.tflite.quantization import is_dequantize, is_quantize
+
+_KEEPS_CHANNELS = frozenset({"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "Elu"})
+"""Operators that a reordering of channels passes through; each carries ``Lowering.shuffles`` on."""
 
 
 def has_int8_weights(lowering: Lowering, node: ir.Node) -> bool:
@@ -50,8 +54,8 @@ def convolution(lowering: Lowering, node: ir.Node) -> None:
         raise UnsupportedError(f"input of rank {rank}; 3, 4 or 5 expected")
 
 
-def _options(made: Window) -> dict[str, object]:
-    options: dict[str, object] = {"padding": "SAME" if made.is_same() and not made.is_valid() else "VALID"}
+def _options(made: Window) -> Options:
+    options: Options = {"padding": "SAME" if made.is_same() and not made.is_valid() else "VALID"}
     for name, stride, dilation in zip("dhw"[-len(made.strides) :], made.strides, made.dilations, strict=True):
         options[f"stride_{name}"] = stride
         options[f"dilation_{name}_factor"] = dilation
@@ -69,18 +73,41 @@ def _convolution_2d(lowering: Lowering, node: ir.Node) -> None:
     group = node.attributes.get_int("group", 1)
     depthwise = group > 1 and group == source.shape[-1] and shape[1] == 1
     permutation = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
-    weights = lowering.weight(value, shape, permutation, hybrid=group == 1)
+    order = None if depthwise else pixel_shuffle_order(lowering, node.outputs[0])
+    reorder = None if order is None else (0, order)
+    weights = lowering.weight(value, shape, permutation, hybrid=group == 1, order=reorder)
     options = _options(made)
     if options["padding"] == "VALID":
         source = padded(lowering, source, made)
     if depthwise:
         options["depth_multiplier"] = shape[0] // group
-    bias = bias_tensor(lowering, node, _bias(lowering, node, shape[0]), source, weights)
+    real = _bias(lowering, node, shape[0])
+    if order is not None:
+        lowering.shuffles[node.outputs[0]], real = order, real[order]
+    bias = bias_tensor(lowering, node, real, source, weights)
     builtin = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     label = layout.channels_last(lowering.rank(node.outputs[0]))
     through = image_shape(lowering, node.outputs[0])
     result = Result(node.outputs[0], label, through=through)
     lowering.finish(builtin, [source, weights, bias], result, **options)
+
+
+def pixel_shuffle_order(lowering: Lowering, value: ir.Value) -> Array | None:
+    """The channel order that spares a following DepthToSpace of mode CRD its transpose, or None.
+
+    TFLite's DEPTH_TO_SPACE reads channels as (row, column, depth), CRD means (depth, row, column).
+    """
+    uses = list(value.uses())
+    if value.is_graph_output() or len(uses) != 1:
+        return None
+    node = uses[0].node
+    if is_quantize(node) or is_dequantize(node) or node.op_type in _KEEPS_CHANNELS:
+        return pixel_shuffle_order(lowering, node.outputs[0])
+    if node.op_type != "DepthToSpace" or node.attributes.get_string("mode", "DCR") != "CRD":
+        return None
+    block = node.attributes.get_int("blocksize")
+    channels = lowering.shape(value)[1]
+    return np.arange(channels).reshape(channels // block**2, block**2).T.ravel()
 
 
 def _bias(lowering: Lowering, node: ir.Node, channels: int) -> Array:

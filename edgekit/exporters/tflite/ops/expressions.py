@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgekit.exporters.tflite.lowering import Lowering
-from edgekit.exporters.tflite.model import Tensor
+from edgekit.exporters.tflite.model import Options, Tensor
 
 
 def scalar(number: float, like: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def binary(lowering: Lowering, builtin: str, x: Tensor, y: Tensor | float, activ
     """ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, POW of two tensors, or of a tensor and a number."""
     other = y if isinstance(y, Tensor) else scalar(y, x)
     shape = np.broadcast_shapes(x.shape, other.shape)
-    options = {} if activation == "NONE" else {"fused_activation_function": activation}
+    options: Options = {} if activation == "NONE" else {"fused_activation_function": activation}
     return lowering.emit(builtin, [x, other], shape, **options)
 
 

@@ -7,7 +7,7 @@ from edgekit.errors import UnsupportedError
 from edgekit.exporters.tflite import layout
 from edgekit.exporters.tflite.layout import Permutation
 from edgekit.exporters.tflite.lowering import Lowering, Result
-from edgekit.exporters.tflite.model import Array, Tensor
+from edgekit.exporters.tflite.model import Array, Options, Tensor
 from edgekit.exporters.tflite.ops.convolution import bias_tensor, has_int8_weights
 from edgekit.exporters.tflite.ops.expressions import scalar
 from edgekit.exporters.tflite.ops.registry import lowers
@@ -23,29 +23,23 @@ def _weights(lowering: Lowering, node: ir.Node, *, rows_are_outputs: bool, facto
     assert value is not None
     permutation = (0, 1) if rows_are_outputs else (1, 0)
     shuffle = lowering.shuffles.get(node.inputs[0]) if node.inputs[0] is not None else None
-    hybrid = factor == 1
-    first = len(lowering.operators)
-    tensor = lowering.weight(value, lowering.shape(value), permutation, hybrid=hybrid)
-    stored = tensor if tensor.data is not None else lowering.operators[first].inputs[0]
-    assert stored is not None and stored.data is not None
-    if shuffle is not None:
-        stored.data = np.ascontiguousarray(stored.data[:, shuffle])
     if factor != 1:
         array = lowering.required(node, 1).transpose(permutation) * np.float32(factor)
         return lowering.real(value.name or "weights", array if shuffle is None else array[:, shuffle])
-    return tensor
+    order = None if shuffle is None else (1, shuffle)
+    return lowering.weight(value, lowering.shape(value), permutation, hybrid=True, order=order)
 
 
-def _options(lowering: Lowering, weights: Tensor, source: Tensor, *, keep: bool) -> dict[str, object]:
+def _options(lowering: Lowering, weights: Tensor, source: Tensor, *, keep: bool) -> Options:
     hybrid = weights.dtype == np.int8 and source.dtype == np.float32
-    options: dict[str, object] = {"keep_num_dims": keep}
+    options: Options = {"keep_num_dims": keep}
     if hybrid and lowering.precision == Precision.INT8_DYNAMIC:
         options["asymmetric_quantize_inputs"] = True
     return options
 
 
 def _int8_gemm(lowering: Lowering, node: ir.Node) -> bool:
-    scaled = node.attributes.get_float("alpha", 1.0) != 1 or node.attributes.get_int("transA", 0)
+    scaled = node.attributes.get_float("alpha", 1.0) != 1 or node.attributes.get_int("transA", 0) == 1
     bias = lowering.optional(node, 2)
     fits = bias is None or (lowering.is_constant(bias) and _vector(lowering, node) is not None)
     return has_int8_weights(lowering, node) and not scaled and fits

@@ -1,6 +1,7 @@
 """Resize: the builtin whose sampling positions are exactly those asked for, or an exact expression of them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgekit.exporters.tflite.lowering import Lowering, Result
 from edgekit.exporters.tflite.model import Array, Tensor, constant
 from edgekit.exporters.tflite.ops.registry import Wants, lowers
 
-_MODES = ({}, {"align_corners": True}, {"half_pixel_centers": True})
+_MODES: tuple[dict[str, bool], ...] = ({}, {"align_corners": True}, {"half_pixel_centers": True})
 _TOLERANCE = 1e-5
 
 
@@ -130,18 +131,22 @@ def _builtin_nearest(axis: _Axis, options: dict[str, bool]) -> Array:
     offset = np.float32(0.5 if options.get("half_pixel_centers") else 0.0)
     positions = (np.arange(axis.after, dtype=np.float32) + offset) * step
     chosen = np.floor(positions + np.float32(0.5)) if align else np.floor(positions)
-    return np.clip(chosen.astype(np.int64), 0, axis.before - 1)
+    indices: Array = np.clip(chosen.astype(np.int64), 0, axis.before - 1)
+    return indices
+
+
+_ROUNDINGS: dict[str, Callable[[Array], Array]] = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": lambda x: np.floor(x),
+    "ceil": lambda x: np.ceil(x),
+}
 
 
 def _nearest(made: _Resize, axis: _Axis) -> Array:
-    x = axis.coordinates(made.transformation)
-    rounded = {
-        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
-        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
-        "floor": np.floor,
-        "ceil": np.ceil,
-    }[made.rounding](x)
-    return np.clip(rounded.astype(np.int64), 0, axis.before - 1)
+    rounded = _ROUNDINGS[made.rounding](axis.coordinates(made.transformation))
+    indices: Array = np.clip(rounded.astype(np.int64), 0, axis.before - 1)
+    return indices
 
 
 def _bilinear_options(made: _Resize) -> dict[str, bool] | None:
@@ -209,9 +214,10 @@ def _matrix(made: _Resize, axis: _Axis) -> Array:
 
 
 def _kernel(made: _Resize, distance: Array) -> Array:
-    x = np.abs(distance)
+    x: Array = np.abs(distance)
     if made.mode == "linear":
-        return np.maximum(1 - x, 0)
+        weights: Array = np.maximum(1 - x, 0)
+        return weights
     a = made.cubic
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a

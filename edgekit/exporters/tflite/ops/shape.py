@@ -14,8 +14,30 @@ from edgekit.exporters.tflite.ops.registry import Wants, always, lowers
 from edgekit.exporters.tflite.quantization import is_dequantize, is_quantize
 
 _KEEPS_ORDER = frozenset(
-    "Abs Ceil Clip Elu Celu Selu Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Mish Neg Relu Round Sigmoid Softplus Softsign"
-    " Sqrt Tanh ThresholdedRelu".split()
+    [
+        "Abs",
+        "Ceil",
+        "Clip",
+        "Elu",
+        "Celu",
+        "Selu",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "Neg",
+        "Relu",
+        "Round",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Tanh",
+        "ThresholdedRelu",
+    ]
 )
 
 
@@ -160,11 +182,12 @@ def tile(lowering: Lowering, node: ir.Node) -> None:
 
 @lowers("DepthToSpace", int8=always, wants=Wants.CHANNELS_LAST)
 def depth_to_space(lowering: Lowering, node: ir.Node) -> None:
-    """DEPTH_TO_SPACE for mode DCR, which is TFLite's order; for CRD the channels are put in that order first."""
+    """DEPTH_TO_SPACE for mode DCR, which is TFLite's order; for CRD the channels are put in that order first,
+    by the convolution before if there is one."""
     label = layout.channels_last(4)
     source = lowering.tensor(node.inputs[0], label)
     block = node.attributes.get_int("blocksize")
-    if node.attributes.get_string("mode", "DCR") == "CRD":
+    if node.attributes.get_string("mode", "DCR") == "CRD" and node.inputs[0] not in lowering.shuffles:
         batch, height, width, channels = source.shape
         depth = channels // block**2
         grouped = lowering.reshape(source, (batch * height * width, depth, block**2))

@@ -58,9 +58,9 @@ def window(lowering: Lowering, node: ir.Node, kernel: Sequence[int]) -> Window:
     size = lowering.shape(node.inputs[0])[2:]
     output = lowering.shape(node.outputs[0])[2:]
     ones = [1] * len(size)
-    strides = tuple(attributes.get_ints("strides", None) or ones)
-    dilations = tuple(attributes.get_ints("dilations", None) or ones)
-    pads = list(attributes.get_ints("pads", None) or [0] * (2 * len(size)))
+    strides = tuple(attributes.get_ints("strides", ones))
+    dilations = tuple(attributes.get_ints("dilations", ones))
+    pads = list(attributes.get_ints("pads", [0] * (2 * len(size))))
     made = Window(size, output, tuple(kernel), strides, dilations, tuple(pads[: len(size)]), tuple(pads[len(size) :]))
     auto_pad = attributes.get_string("auto_pad", "NOTSET")
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):

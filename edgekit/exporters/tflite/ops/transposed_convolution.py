@@ -1,5 +1,7 @@
 """ConvTranspose: TRANSPOSE_CONV."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -7,7 +9,7 @@ from edgekit.errors import UnsupportedError
 from edgekit.exporters.tflite import layout
 from edgekit.exporters.tflite.layout import Shape
 from edgekit.exporters.tflite.lowering import Lowering, Result
-from edgekit.exporters.tflite.model import Array, Quantization, Tensor, constant, shape_constant
+from edgekit.exporters.tflite.model import Array, Options, Quantization, Tensor, constant, shape_constant
 from edgekit.exporters.tflite.ops.convolution import bias_tensor, has_int8_weights
 from edgekit.exporters.tflite.ops.registry import Wants, lowers
 from edgekit.exporters.tflite.ops.spatial import image, image_shape
@@ -29,14 +31,14 @@ def transposed_convolution(lowering: Lowering, node: ir.Node) -> None:
         raise UnsupportedError("only 1-D and 2-D transposed convolutions with constant weights have a TFLite operator")
     source = image(lowering, node.inputs[0])
     weights = _weights(lowering, node)
-    strides = _pair(node.attributes.get_ints("strides", None) or (1, 1))
+    strides = _pair(node.attributes.get_ints("strides", (1, 1)))
     output = image_shape(lowering, node.outputs[0])
     before = _before(node, source.shape[1:3], output[1:3], strides, weights.shape[1:3])
     padding, made = _padding(source.shape[1:3], output[1:3], strides, weights.shape[1:3], before)
     inputs: list[Tensor | None] = [None, weights, source]
     if lowering.optional(node, 2) is not None:
         inputs.append(bias_tensor(lowering, node, lowering.required(node, 2), source, weights))
-    options: dict[str, object] = {"padding": padding, "stride_h": strides[0], "stride_w": strides[1]}
+    options: Options = {"padding": padding, "stride_h": strides[0], "stride_w": strides[1]}
     label = layout.channels_last(lowering.rank(node.outputs[0]))
     shape = (output[0], *made, output[3])
     inputs[0] = shape_constant(shape)
@@ -50,7 +52,7 @@ def transposed_convolution(lowering: Lowering, node: ir.Node) -> None:
     lowering.finish("SLICE", [whole, begin, size], Result(value, label, through=output))
 
 
-def _pair(numbers: "list[int] | tuple[int, ...]") -> tuple[int, int]:
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
     return (1, int(numbers[0])) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
 
 
@@ -60,7 +62,7 @@ def _weights(lowering: Lowering, node: ir.Node) -> Tensor:
     shape = lowering.shape(value)
     shape = (*shape[:2], 1, shape[2]) if len(shape) == 3 else shape
     group = node.attributes.get_int("group", 1)
-    dilations = _pair(node.attributes.get_ints("dilations", None) or (1, 1))
+    dilations = _pair(node.attributes.get_ints("dilations", (1, 1)))
     if group == 1 and dilations == (1, 1):
         return lowering.weight(value, shape, _OHWI, hybrid=True)
     codes = lowering.codes(value) if lowering.int8 else None
@@ -95,12 +97,12 @@ def _dense(array: Array, group: int) -> Array:
 
 def _before(node: ir.Node, size: Shape, output: Shape, strides: Shape, kernel: Shape) -> tuple[int, int]:
     """The paddings in front: given, or what auto_pad / output_shape make of the total (ONNX ConvTranspose)."""
-    extra = _pair(node.attributes.get_ints("output_padding", None) or (0, 0))
-    if len(node.attributes.get_ints("output_padding", None) or (0, 0)) == 1:
+    extra = _pair(node.attributes.get_ints("output_padding", (0, 0)))
+    if len(node.attributes.get_ints("output_padding", (0, 0))) == 1:
         extra = (0, extra[1])
-    pads = node.attributes.get_ints("pads", None) or ()
+    pads = node.attributes.get_ints("pads", ())
     auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
-    if auto_pad == "NOTSET" and not node.attributes.get_ints("output_shape", None):
+    if auto_pad == "NOTSET" and not node.attributes.get_ints("output_shape", ()):
         front = list(pads[: len(pads) // 2]) or [0, 0]
         return (0, front[0]) if len(front) == 1 else (front[0], front[1])
     totals = [
