@@ -23,7 +23,8 @@ INT8 = ExportOptions(Precision.INT8)
 class Builder:
     """Collects nodes and constants; ``model`` runs shape inference so that every value has a static shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "v") -> None:
+        self.prefix = prefix
         self.nodes, self.initializers, self.inputs = [], [], []
 
     def input(self, name: str, shape: tuple[int, ...], dtype: int = TensorProto.FLOAT) -> str:
@@ -37,7 +38,7 @@ class Builder:
 
     def node(self, op_type: str, inputs, outputs: int | str = 1, **attributes) -> str:
         index = len(self.nodes)
-        names = [outputs] if isinstance(outputs, str) else [f"v{index}_{i}" for i in range(outputs)]
+        names = [outputs] if isinstance(outputs, str) else [f"{self.prefix}{index}_{i}" for i in range(outputs)]
         names_in = [i if isinstance(i, str) else self.constant(i) for i in inputs]
         self.nodes.append(helper.make_node(op_type, names_in, names, name=f"{op_type}_{index}", **attributes))
         return names[0] if len(names) == 1 else names

@@ -39,7 +39,39 @@ class Case:
 
 
 IMAGE = (1, 4, 6, 5)
-UNARY = ["Abs", "Ceil", "Cos", "Exp", "Floor", "Neg", "Round", "Sign", "Sin", "Sigmoid", "Tanh", "Relu", "Softplus", "Softsign", "Erf", "HardSwish", "Mish", "Identity", "Elu", "Selu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Celu", "Gelu", "Sinh", "Cosh", "Atan", "Dropout", "Reciprocal", "Tan"]
+UNARY = [
+    "Abs",
+    "Ceil",
+    "Cos",
+    "Exp",
+    "Floor",
+    "Neg",
+    "Round",
+    "Sign",
+    "Sin",
+    "Sigmoid",
+    "Tanh",
+    "Relu",
+    "Softplus",
+    "Softsign",
+    "Erf",
+    "HardSwish",
+    "Mish",
+    "Identity",
+    "Elu",
+    "Selu",
+    "LeakyRelu",
+    "HardSigmoid",
+    "ThresholdedRelu",
+    "Celu",
+    "Gelu",
+    "Sinh",
+    "Cosh",
+    "Atan",
+    "Dropout",
+    "Reciprocal",
+    "Tan",
+]
 CASES = [
     *(Case(op, [IMAGE], tolerance=1e-4 if op in ("Tan", "Reciprocal") else 1e-5) for op in UNARY),
     *(Case(op, [IMAGE], positive=True) for op in ("Log", "Sqrt")),
