@@ -10,9 +10,24 @@ def frozen_graph(concrete: Any) -> tuple[Any, list[str], list[str]]:
     """The GraphDef of a ConcreteFunction, variables made constants, and its input and output tensor names."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
-    graph_def = frozen.graph.as_graph_def(add_shapes=True)
+    inputs = [tensor.name for tensor in concrete.inputs[: len(concrete.inputs) - len(concrete.captured_inputs)]]
+    outputs = [tensor.name for tensor in concrete.outputs]
+    try:
+        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
+        graph_def = frozen.graph.as_graph_def(add_shapes=True)
+        inputs, outputs = [tensor.name for tensor in frozen.inputs], [tensor.name for tensor in frozen.outputs]
+    except ValueError as error:
+        if "incompatible with expected resource" not in str(error):
+            raise
+        graph_def = _without_assignments(concrete)
     for holder in (*graph_def.node, *graph_def.library.function):
         for mark in _KEEPS_CALLS:
             holder.attr.pop(mark, None)
-    return graph_def, [tensor.name for tensor in frozen.inputs], [tensor.name for tensor in frozen.outputs]
+    return graph_def, inputs, outputs
+
+
+def _without_assignments(concrete: Any) -> Any:
+    """Freeze a function that also writes variables (the seeds of random layers), which inference has no use for."""
+    from tf2onnx import tf_loader
+
+    return tf_loader.fix_freezing_errors(tf_loader.convert_variables_to_constants_large_model(concrete))

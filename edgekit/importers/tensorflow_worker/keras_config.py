@@ -3,11 +3,12 @@
 from typing import Any
 
 from edgekit.errors import ModelError
+from edgekit.importers.tensorflow_worker.keras_tf_ops import TF_OP_LAYERS
 
 _ADVICE = "export the model as a SavedModel instead: model.export(dir)"
 _HALF_POLICIES = {"mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"}
 _PYTHON_CODE = {"Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"}
-_MODELS = {"Functional": "keras.src.models.functional", "Sequential": "keras.src.models.sequential"}
+MODELS = {"Functional": "keras.src.models.functional", "Sequential": "keras.src.models.sequential"}
 _OLD_CLASSES = {
     "Model": "Functional",
     "BatchNormalizationV1": "BatchNormalization",
@@ -31,9 +32,13 @@ _LEFTOVERS: dict[str, tuple[object, ...]] = {
 }
 """Settings that Keras 2 wrote and Keras 3 does not know for a layer, with the values that change nothing."""
 
+_TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint")
+"""Settings that a trained model has no use for; Keras 2 wrote some of them for layers that do not take them."""
+
 
 def clean_config(config: dict[str, Any]) -> dict[str, Any]:
     """``config`` (a model's JSON, changed in place) as Keras 3 reads it, computing in float32.
+
 
     Raises ModelError for Python code, custom layers and quantized models; executes nothing.
     """
@@ -103,7 +108,12 @@ def _is_known(kind: str) -> bool:
         keras.constraints,
         keras.dtype_policies,
     )
-    return kind.startswith("__") or kind in _MODELS or kind == "Policy" or any(hasattr(space, kind) for space in spaces)
+    return (
+        kind.startswith("__")
+        or kind in MODELS
+        or kind in ("Policy", *TF_OP_LAYERS)
+        or any(hasattr(space, kind) for space in spaces)
+    )
 
 
 def _update_module(value: dict[str, Any]) -> None:
@@ -113,8 +123,8 @@ def _update_module(value: dict[str, Any]) -> None:
     module, kind = value.get("module"), value["class_name"]
     if not isinstance(module, str) or module == "builtins" or not _is_keras(module):
         return
-    if kind in _MODELS:
-        value["module"] = _MODELS[kind]
+    if kind in MODELS:
+        value["module"] = MODELS[kind]
         return
     for space in ("layers", "initializers", "regularizers", "constraints", "optimizers", "losses", "metrics"):
         if hasattr(getattr(keras, space), kind):
@@ -150,6 +160,8 @@ def _remove_leftovers(kind: str, config: dict[str, Any], name: str) -> None:
             raise ModelError(
                 f'layer "{name}" ({kind}) has {key}={config[key]!r}, which Keras 3 does not have: {_ADVICE}'
             )
+        del config[key]
+    for key in [key for key in config if key.endswith(_TRAINING_ONLY) and key not in accepted]:
         del config[key]
     axis = config.get("axis")
     if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:

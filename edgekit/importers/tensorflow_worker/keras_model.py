@@ -11,7 +11,9 @@ from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape, resolve_input_shapes
 from edgekit.importers.sniff import HDF5_MAGIC
 from edgekit.importers.tensorflow_worker.convert import Interface, convert_function
+from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_slashes
 from edgekit.importers.tensorflow_worker.keras_config import clean_config
+from edgekit.importers.tensorflow_worker.keras_tf_ops import tf_op_layers
 from edgekit.importers.tensorflow_worker.names import unique
 
 
@@ -19,28 +21,32 @@ def convert_keras(path: Path, input_shapes: Mapping[str, Shape], output: Path) -
     """Write the model saved at ``path`` as ONNX to ``output``. The working directory takes a cleaned copy of it."""
     with path.open("rb") as file:
         is_hdf5 = file.read(8) == HDF5_MAGIC
-    cleaned = _cleaned_hdf5(path) if is_hdf5 else _cleaned_archive(path)
+    cleaned, renamed = _cleaned_hdf5(path) if is_hdf5 else _cleaned_archive(path)
     import keras
 
-    model = keras.saving.load_model(cleaned, compile=False, safe_mode=True)
+    model = keras.saving.load_model(cleaned, custom_objects=tf_op_layers(), compile=False, safe_mode=True)
     cleaned.unlink()
-    convert_loaded(model, input_shapes, output)
+    convert_loaded(model, input_shapes, output, renamed)
 
 
-def convert_loaded(model: Any, input_shapes: Mapping[str, Shape], output: Path) -> None:
-    """Write a Keras model in memory as ONNX."""
+def convert_loaded(
+    model: Any, input_shapes: Mapping[str, Shape], output: Path, source_names: Mapping[str, str] | None = None
+) -> None:
+    """Write a Keras model in memory as ONNX. ``source_names`` are the file's names of layers that go by another here."""
     import keras
+
+    source_names = source_names or {}
 
     if not getattr(model, "inputs", None):
         raise ModelError("the Keras model was never built, so its inputs are unknown; call it once before saving")
     flat = keras.Model(list(model.inputs), _flat(model.outputs))
-    names = unique([tensor._keras_history.operation.name for tensor in flat.inputs])
+    names = unique(_layer_names(flat.inputs, source_names))
     shapes = resolve_input_shapes(
         {name: list(t.shape) for name, t in zip(names, flat.inputs, strict=True)}, input_shapes
     )
     dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in flat.inputs]
     inputs = tuple((name, dtype, shapes[name]) for name, dtype in zip(names, dtypes, strict=True))
-    outputs = unique([tensor._keras_history.operation.name for tensor in flat.outputs], taken=names)
+    outputs = unique(_layer_names(flat.outputs, source_names), taken=names)
 
     def positional(*tensors: object) -> Sequence[object]:
         return _flat(flat(list(tensors), training=False))
@@ -48,11 +54,26 @@ def convert_loaded(model: Any, input_shapes: Mapping[str, Shape], output: Path) 
     convert_function(positional, Interface(inputs, tuple(outputs)), output)
 
 
+def _layer_names(tensors: Sequence[Any], source_names: Mapping[str, str]) -> list[str]:
+    names = [tensor._keras_history.operation.name for tensor in tensors]
+    return [source_names.get(name, name) for name in names]
+
+
 def _flat(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
-def _cleaned_hdf5(path: Path) -> Path:
+def _current(text: str, *, keras_2: bool) -> tuple[str, dict[str, str]]:
+    """A configuration as Keras 3 reads it, and the original names of the layers that had to be renamed."""
+    config = clean_config(_parsed(text))
+    if not keras_2:
+        return json.dumps(config), {}
+    renumber_nested_calls(config)
+    renamed = replace_slashes(config)
+    return json.dumps(config), renamed
+
+
+def _cleaned_hdf5(path: Path) -> tuple[Path, dict[str, str]]:
     import h5py  # type: ignore[import-untyped]
 
     copy = Path("model.h5")
@@ -63,24 +84,30 @@ def _cleaned_hdf5(path: Path) -> Path:
             if config is None:
                 raise ModelError("the file holds weights only; save the whole model: model.save(path)")
             text = config.decode() if isinstance(config, bytes) else str(config)
-            file.attrs["model_config"] = json.dumps(clean_config(_parsed(text)))
+            keras_2 = str(file.attrs.get("keras_version", "2")).startswith("2")
+            config, renamed = _current(text, keras_2=keras_2)
+            file.attrs["model_config"] = config
     except OSError as error:
         raise ModelError(f"is a damaged or truncated HDF5 file ({str(error)[:200]}); copy it again") from error
-    return copy
+    return copy, renamed
 
 
-def _cleaned_archive(path: Path) -> Path:
+def _cleaned_archive(path: Path) -> tuple[Path, dict[str, str]]:
     copy = Path("model.keras")
+    renamed: dict[str, str] = {}
     try:
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            metadata = source.read("metadata.json") if "metadata.json" in source.namelist() else b"{}"
+            keras_2 = str(_parsed(metadata.decode()).get("keras_version")).startswith("2")
             for name in source.namelist():
                 data = source.read(name)
                 if name == "config.json":
-                    data = json.dumps(clean_config(_parsed(data.decode()))).encode()
+                    config, renamed = _current(data.decode(), keras_2=keras_2)
+                    data = config.encode()
                 target.writestr(name, data)
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError, OSError) as error:
         raise ModelError(f"is a damaged or truncated Keras archive ({str(error)[:200]}); copy it again") from error
-    return copy
+    return copy, renamed
 
 
 def _parsed(text: str) -> dict[str, Any]:
