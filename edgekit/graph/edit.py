@@ -28,6 +28,14 @@ class GraphEditor:
         self._names.add(name)
         return name
 
+    def release_name(self, value: ir.Value) -> str:
+        """The name of a value that is about to be replaced, free for whatever replaces it; a graph output keeps its own."""
+        name = value.name or "value"
+        if not value.is_graph_output():
+            self._names.discard(name)
+            value.name = f"{name}/replaced"
+        return name
+
     def constant(self, array: np.ndarray[Any, Any], name: str) -> ir.Value:
         """A new initializer holding ``array``."""
         name = self.unique_name(name)

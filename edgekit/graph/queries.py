@@ -68,7 +68,7 @@ def single_consumer(value: ir.Value) -> ir.Node | None:
     uses = value.uses()
     if value.is_graph_output() or len(uses) != 1:
         return None
-    return uses[0].node
+    return next(iter(uses)).node
 
 
 def produced_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:

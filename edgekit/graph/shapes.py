@@ -109,8 +109,7 @@ def _shape_data(value: ir.Value, constants: Constants) -> dict[str, onnx.TensorP
     if size is None or size > _SHAPE_DATA_ELEMENTS:
         return {}
     array = _array(value, constants)
-    # An empty tensor has no data field to read; the C++ inference would take it for absent.
-    return {} if array is None or array.size == 0 else {value.name or "": onnx.numpy_helper.from_array(array)}
+    return {} if array is None else {value.name or "": onnx.numpy_helper.from_array(array)}
 
 
 def _apply(value: ir.Value, inferred: onnx.TypeProto) -> None:

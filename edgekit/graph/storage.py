@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from edgekit.errors import ModelError
 
@@ -19,7 +19,7 @@ def load(path: Path) -> ir.Model:
     keeps external data inside the folder.
     """
     try:
-        return ir.load(path)
+        model = ir.load(path)
     except (DecodeError, ValueError, TypeError) as error:
         raise ModelError(
             f"{path}: not a readable ONNX model ({error}); expected a file written by onnx.save"
@@ -54,5 +54,4 @@ def to_bytes(model: ir.Model) -> bytes:
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """The model as an ``onnx.ModelProto``, all weights inside."""
-    proto = ir.serde.serialize_model(model)
-    return proto
+    return ir.serde.serialize_model(model)

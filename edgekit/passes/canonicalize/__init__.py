@@ -3,6 +3,7 @@
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgekit.errors import EdgekitError
 from edgekit.passes.canonicalize.eliminate_noops import DropExpands, EliminateNoops
 from edgekit.passes.canonicalize.fold_batch_norm import FoldIntoNext, FoldIntoPrevious, LowerBatchNorm
 from edgekit.passes.canonicalize.fold_constants import FoldConstants
@@ -34,7 +35,17 @@ def canonicalize(model: ir.Model) -> ir.Model:
 
     Raises ``ModelError`` for what has no inference-time meaning (BatchNormalization in training mode) or no static shape.
     """
-    return _PASSES(model.clone()).model
+    try:
+        return _PASSES(model.clone()).model
+    except ir.passes.PassError as error:
+        raise _root_cause(error) from error
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The pass manager wraps what a pass raises; users want the sentence about their model."""
+    while not isinstance(error, EdgekitError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 _REWRITES: tuple[ir.passes.PassBase, ...] = (

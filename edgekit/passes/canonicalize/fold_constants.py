@@ -47,6 +47,6 @@ def _fold(node: ir.Node, value: ir.Value, array: np.ndarray[Any, Any], editor: G
         and node.inputs[0].is_initializer()
     ):
         return False
-    constant = editor.constant(array, value.name or "constant")
+    constant = editor.constant(array, editor.release_name(value))
     editor.replace(value, constant)
     return True

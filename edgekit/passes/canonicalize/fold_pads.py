@@ -42,6 +42,7 @@ class FoldPads(RewritePass):
         own = window(node)
         begin = [int(a + b) for a, b in zip(own.begin, amounts[0, 2:], strict=True)]
         end = [int(a + b) for a, b in zip(own.end, amounts[1, 2:], strict=True)]
+        node.attributes.pop("auto_pad", None)
         node.attributes["pads"] = ir.AttrInt64s("pads", begin + end)
         if node.op_type == "AveragePool":
             node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)

@@ -83,7 +83,8 @@ class FuseHardSigmoid(RewritePass):
         for outer in lines(node.outputs[0], 1):
             if outer.addend or outer.multiplier <= 0:
                 continue
-            for gate in _gates(outer.x):
+            # The longest line: a scale in front of the shift belongs to it.
+            for gate in reversed(list(_gates(outer.x))):
                 slope, offset = gate.multiplier * outer.multiplier, gate.addend * outer.multiplier
                 if near(gate.top * outer.multiplier, 1.0) and offset and slope > 0 and produced_by(outer.x, "Clip"):
                     editor.rewrite(node, "HardSigmoid", [gate.x], {"alpha": slope, "beta": offset})
