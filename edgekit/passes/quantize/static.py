@@ -14,6 +14,7 @@ from edgekit.passes.quantize.assignment import (
     assign,
     constant,
     has_weight,
+    output_values,
 )
 from edgekit.passes.quantize.calibration import Calibration
 from edgekit.passes.quantize.op_rules import OpRule
@@ -33,8 +34,16 @@ def quantize_static(model: ir.Model, scheme: QuantizationScheme, calibration: Ca
     rewriting.requantize_edges()
     for value in rewriting.assignment.quantized_values():
         rewriting.quantize_value(value)
+    _drop_unit_dilations(quantized.graph)
     quantized.graph.sort()
     return quantized
+
+
+def _drop_unit_dilations(graph: ir.Graph) -> None:
+    """Onnxruntime copies an AveragePool's ``dilations`` to its QLinearAveragePool, which does not know them."""
+    for node in graph:
+        if node.op_type == "AveragePool" and set(node.attributes.get_ints("dilations", [1]) or [1]) == {1}:
+            node.attributes.pop("dilations", None)
 
 
 class _Rewriting:
@@ -45,6 +54,8 @@ class _Rewriting:
         self.assignment: Assignment = assign(model, scheme.float_ops)
         self.rewriter = Rewriter(model.graph)
         self._chosen: dict[int, QParams] = {}
+        # A weight that several operators read is rounded to nearest for all of them: they have different inputs.
+        self._shared = {value for value in model.graph.initializers.values() if len(value.uses()) > 1}
         self._weights: dict[str, list[tuple[IntegerOperator, ir.Value]]] = {}
 
     def qparams(self, group: Group) -> QParams:
@@ -74,15 +85,14 @@ class _Rewriting:
         (_, source), *_ = activation_inputs(node, rule)
         tensor, bias_tensor = constant(weight), constant(bias)
         assert tensor is not None
-        # A weight that several operators read is rounded to nearest for all of them: they have different inputs.
-        shared = len(weight.uses()) > 1
         return WeightedOperator(
             weight=tensor.numpy().astype(np.float32),
             axis=rule.weight_axis(node),
             bias=None if bias_tensor is None else bias_tensor.numpy().astype(np.float32),
             takes_bias=rule.bias is not None,
             source=self.qparams(self.assignment.groups[source]),
-            moments=None if shared else self.calibration.moments.get(node.name or ""),
+            target=self.qparams(self.assignment.groups[output_values(node, self.assignment)[0]]),
+            moments=None if weight in self._shared else self.calibration.moments.get(node.name or ""),
         )
 
     def _dequantized_weight(self, node: ir.Node, weight: ir.Value, integers: IntegerOperator) -> ir.Value:

@@ -23,11 +23,14 @@ from edgekit.passes.quantize.scheme import Granularity, PerAxis, PerTensor, Quan
 INT32_MAX = 2**31 - 1
 # The bias keeps to a share of int32, so that the products added to it in the accumulator still fit.
 _BIAS_MAX = 2**30
+# In steps of the output: an accumulator finer than this helps nobody, and XNNPACK refuses one finer than 2**-32. It is
+# the scale of channels of zeros, whose biases it holds well.
+_FINEST_STEP = 2.0**-24
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedOperator:
-    """The constants of a Conv, ConvTranspose, Gemm or MatMul, as floats, and its input's parameters.
+    """The constants of a Conv, ConvTranspose, Gemm or MatMul, as floats, and its input's and output's parameters.
 
     ``axis`` is the weight's output-channel axis, None for one scale. ``takes_bias``: a bias can be added where there is
     none. ``moments`` are the input's, where known.
@@ -38,6 +41,7 @@ class WeightedOperator:
     bias: NDArray[np.float32] | None
     takes_bias: bool
     source: QParams
+    target: QParams
     moments: Moments | None
 
 
@@ -76,10 +80,12 @@ def weight_granularity(axis: int | None, scheme: QuantizationScheme) -> Granular
 
 
 def _weight_qparams(operator: WeightedOperator, granularity: Granularity, quant_max: int) -> QParams:
-    """MinMax scales, raised where the bias would not fit int32 at the accumulator's scale (TFLite does likewise)."""
+    """MinMax scales, raised where the bias would not fit int32 or the accumulator would count in needless detail."""
     bounds = channel_bounds(operator.weight, granularity)
+    source, target = float(operator.source.scale), float(operator.target.scale)
+    bounds = np.maximum(bounds, target / source * _FINEST_STEP * quant_max)
     if operator.bias is not None:
-        least = np.abs(operator.bias.astype(np.float64)) / _BIAS_MAX / float(operator.source.scale) * quant_max
+        least = np.abs(operator.bias.astype(np.float64)) / _BIAS_MAX / source * quant_max
         bounds = np.maximum(bounds, least if isinstance(granularity, PerAxis) else least.max(initial=0.0))
     return choose_symmetric_qparams(bounds, quant_max, granularity)
 
