@@ -10,33 +10,27 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from edgekit.graph.queries import attribute, is_constant, is_op, shape_of
+from edgekit.graph.queries import attribute, is_op, shape_of
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_INTEGER_WEIGHTS = (ir.DataType.INT4, ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32)
 
 
 def count_parameters(model: ir.Model) -> int:
     """The elements of all floating-point (or quantized weight) constants that nodes read; shapes, axes, scalars do not count."""
-    seen = {
-        value
+    tensors = {
+        value: tensor
         for node in model.graph.all_nodes()
         for value in node.inputs
-        if value is not None and is_constant(value) and _is_parameter(value)
+        if value is not None
+        and (tensor := ir.convenience.get_const_tensor(value)) is not None
+        and _is_parameter(tensor)
     }
-    return sum(math.prod(shape_of(value)) for value in seen)
+    return sum(math.prod(tensor.shape.numpy()) for tensor in tensors.values())
 
 
-def _is_parameter(value: ir.Value) -> bool:
-    tensor = ir.convenience.get_const_tensor(value)
-    if tensor is None or len(tensor.shape) == 0:
-        return False
-    value.shape = value.shape if value.shape is not None else ir.Shape(tensor.shape)
-    return tensor.dtype.is_floating_point() or tensor.dtype in (
-        ir.DataType.INT8,
-        ir.DataType.UINT8,
-        ir.DataType.INT4,
-        ir.DataType.INT32,
-    )
+def _is_parameter(tensor: ir.TensorProtocol) -> bool:
+    return len(tensor.shape) > 0 and (tensor.dtype.is_floating_point() or tensor.dtype in _INTEGER_WEIGHTS)
 
 
 def count_macs(model: ir.Model) -> int:
@@ -56,7 +50,7 @@ def node_macs(node: ir.Node) -> int:
         return _elements(node.outputs[0]) * _shape(node, 0)[0 if attribute(node, "transA") else 1]
     if is_op(node, "MatMul"):
         return _elements(node.outputs[0]) * _shape(node, 0)[-1]
-    if is_op(node, *_GATES):
+    if is_op(node, *_RECURRENT):
         steps, batch = _shape(node, 0)[:2] if not attribute(node, "layout") else _shape(node, 0)[1::-1]
         return steps * batch * (math.prod(_shape(node, 1)) + math.prod(_shape(node, 2)))
     return 0

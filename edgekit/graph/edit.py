@@ -3,6 +3,7 @@
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,22 @@ import onnx_ir as ir
 
 
 class GraphEditor:
-    """Inserts, replaces and removes in one graph; knows every name in use, so build one per pass and not per node (O(nodes))."""
+    """Inserts, replaces and removes in one graph; collects every name in use when the first new one is wanted."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self._names = {name for name in graph.initializers if name}
-        self._names.update(value.name for value in graph.inputs if value.name)
-        self._node_names: set[str] = set()
-        for node in graph.all_nodes():
-            self._names.update(value.name for value in node.outputs if value.name)
-            if node.name:
-                self._node_names.add(node.name)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        names: set[str | None] = {value.name for node in self.graph.all_nodes() for value in node.outputs}
+        for graph in (self.graph, *self.graph.subgraphs()):
+            names.update(graph.initializers)
+            names.update(value.name for value in graph.inputs)
+        return {name for name in names if name}
+
+    @cached_property
+    def _node_names(self) -> set[str]:
+        return {node.name for node in self.graph.all_nodes() if node.name}
 
     def unique_name(self, wanted: str) -> str:
         """``wanted``, or ``wanted_1``, ``wanted_2``... when a value of the graph has that name already; reserves it."""
@@ -55,11 +61,10 @@ class GraphEditor:
         shape: Sequence[int] | None = None,
     ) -> ir.Value:
         """The output of a new node put before ``before``: named after ``like``, with its dtype and (unless given) its shape."""
+        dims = like.shape if shape is None else ir.Shape(shape)
         output = ir.Value(
             name=self.unique_name(like.name or op_type),
-            shape=ir.Shape(like.shape if shape is None else shape)
-            if like.shape is not None or shape is not None
-            else None,
+            shape=None if dims is None else ir.Shape(dims.dims),
             type=like.type,
         )
         node = ir.node(op_type, inputs, dict(attributes or {}), outputs=[output], name=self._node_name(before, op_type))
@@ -109,8 +114,7 @@ class GraphEditor:
         if producer.op_type == "Identity" and producer.inputs[0] is new:
             identity, changed = producer, False
         else:
-            self.insert_identity(producer, old, new)
-            identity, changed = new.uses()[-1].node, True
+            identity, changed = self._put_identity(producer, old, new), True
         for use in tuple(identity.outputs[0].uses()):
             use.node.replace_input_with(use.idx, new)
             changed = True
@@ -118,13 +122,15 @@ class GraphEditor:
             self.remove_unused(old)
         return changed
 
-    def insert_identity(self, before: ir.Node, old: ir.Value, new: ir.Value) -> None:
-        """Puts ``old``'s place as a graph output behind an Identity of ``new``; keeps the name."""
+    def _put_identity(self, before: ir.Node, old: ir.Value, new: ir.Value) -> ir.Node:
+        """An Identity of ``new`` takes ``old``'s place and name, as a graph output too."""
         name = old.name
         output = self.insert(before, "Identity", [new], like=old)
         old.replace_all_uses_with(output, replace_graph_outputs=True)
-        old.name = f"{name}/replaced"
-        output.name = name
+        old.name, output.name = f"{name}/replaced", name
+        identity = output.producer()
+        assert identity is not None
+        return identity
 
     def remove_unused(self, value: ir.Value | None) -> None:
         """Removes the producer (or initializer) of an unread value, and in turn whatever only that had read."""
@@ -134,6 +140,7 @@ class GraphEditor:
             if value is None or value.uses() or value.is_graph_output():
                 continue
             if value.is_initializer() and value.name in self.graph.initializers:
+                assert value.name is not None
                 del self.graph.initializers[value.name]
                 self._names.discard(value.name)
                 continue

@@ -24,6 +24,9 @@ def load(path: Path) -> ir.Model:
         raise ModelError(
             f"{path}: not a readable ONNX model ({error}); expected a file written by onnx.save"
         ) from error
+    if not model.opset_imports:
+        raise ModelError(f"{path}: not an ONNX model (it names no operator set); expected a file written by onnx.save")
+    return model
 
 
 def weight_bytes(model: ir.Model) -> int:
@@ -45,7 +48,7 @@ def save(model: ir.Model, path: Path) -> None:
 def to_bytes(model: ir.Model) -> bytes:
     """The model as one protobuf message, deterministically; raises ``ModelError`` from 2 GiB on (use ``save``)."""
     try:
-        return to_proto(model).SerializeToString(deterministic=True)
+        return bytes(to_proto(model).SerializeToString(deterministic=True))
     except (EncodeError, ValueError) as error:
         raise ModelError(
             f"model {model.graph.name!r} is larger than one 2 GiB message: save it to a file instead"

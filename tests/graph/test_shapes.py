@@ -97,7 +97,9 @@ def test_a_scalar_is_read_from_any_rank() -> None:
 
 
 def test_the_window_has_every_default() -> None:
-    model = build({"x": (1, 3, 7, 8)}, "y", 'y = Conv<auto_pad = "SAME_LOWER", strides = [2, 2]>(x, w)', w=noise(4, 3, 3, 3))
+    model = build(
+        {"x": (1, 3, 7, 8)}, "y", 'y = Conv<auto_pad = "SAME_LOWER", strides = [2, 2]>(x, w)', w=noise(4, 3, 3, 3)
+    )
     own = window(model.graph.node(0))
     assert (own.kernel, own.strides, own.dilations, own.pads) == ((3, 3), (2, 2), (1, 1), [1, 1, 1, 0])
 

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from edgekit.graph.queries import attribute, constant_value, input_of, is_constant, is_floating, is_op, shape_of, static_shape
+from edgekit.graph.queries import (
+    attribute,
+    constant_value,
+    input_of,
+    is_constant,
+    is_floating,
+    is_op,
+    shape_of,
+    static_shape,
+)
 from edgekit.graph.windows import CONVOLUTIONS, POOLS
 
 _ABSENT = ("Constant", "Dropout", "BatchNormalization", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Size")
@@ -20,7 +29,7 @@ def _naming(graph: ir.Graph) -> Iterator[str]:
     if not all(nodes) or len(set(nodes)) != len(nodes):
         yield "node names are missing or repeated"
     values = [value.name for node in graph for value in node.outputs if value.name]
-    values += [*graph.initializers, *(value.name for value in graph.inputs)]
+    values += [*graph.initializers, *(value.name for value in graph.inputs if value.name)]
     if len(set(values)) != len(values):
         yield "value names are repeated"
     for name, value in graph.initializers.items():

@@ -96,7 +96,7 @@ def _normalize(node: ir.Node, editor: GraphEditor) -> None:
 
 def _normalize_bias(node: ir.Node, beta: float, editor: GraphEditor) -> None:
     bias = input_of(node, 2)
-    rows, outputs = shape_of(node.outputs[0])
+    outputs = shape_of(node.outputs[0])[1]
     if bias is None or beta == 0:
         node.resize_inputs(2)
         editor.remove_unused(bias)

@@ -13,16 +13,81 @@ from edgekit.passes.canonicalize.fold_pads import pad_amounts
 Permutation = tuple[int, ...]
 
 _UNARY = frozenset(
-    "Relu Clip Sigmoid Tanh HardSigmoid HardSwish Gelu Mish Elu Selu Celu LeakyRelu ThresholdedRelu Softplus Softsign Exp Log Sqrt "
-    "Reciprocal Abs Neg Erf Cast Floor Ceil Round Sign Not Sin Cos Identity IsNaN IsInf".split()
+    [
+        "Relu",
+        "Clip",
+        "Sigmoid",
+        "Tanh",
+        "HardSigmoid",
+        "HardSwish",
+        "Gelu",
+        "Mish",
+        "Elu",
+        "Selu",
+        "Celu",
+        "LeakyRelu",
+        "ThresholdedRelu",
+        "Softplus",
+        "Softsign",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Reciprocal",
+        "Abs",
+        "Neg",
+        "Erf",
+        "Cast",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "Not",
+        "Sin",
+        "Cos",
+        "Identity",
+        "IsNaN",
+        "IsInf",
+    ]
 )
 _BROADCASTING = frozenset(
-    "Add Sub Mul Div Pow Min Max Sum Mean Where Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor PRelu Mod".split()
+    [
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Min",
+        "Max",
+        "Sum",
+        "Mean",
+        "Where",
+        "Equal",
+        "Less",
+        "LessOrEqual",
+        "Greater",
+        "GreaterOrEqual",
+        "And",
+        "Or",
+        "Xor",
+        "PRelu",
+        "Mod",
+    ]
 )
 _REDUCTIONS = frozenset(
-    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare".split()
+    [
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceLogSum",
+        "ReduceLogSumExp",
+        "ReduceSumSquare",
+    ]
 )
-_ALONG_AXIS = frozenset("Concat Split Softmax LogSoftmax Hardmax".split())
+_ALONG_AXIS = frozenset(["Concat", "Split", "Softmax", "LogSoftmax", "Hardmax"])
 
 
 def region_values(node: ir.Node) -> list[ir.Value] | None:

@@ -23,7 +23,7 @@ class NormalizeWindows(RewritePass):
         if not is_op(node, *CONVOLUTIONS, *POOLS):
             return False
         resolved = window(node)
-        attributes: dict[str, object] = {
+        attributes: dict[str, int | list[int]] = {
             "kernel_shape": list(resolved.kernel),
             "strides": list(resolved.strides),
             "dilations": list(resolved.dilations),
@@ -40,7 +40,7 @@ class NormalizeWindows(RewritePass):
         return _set(node, attributes)
 
 
-def _set(node: ir.Node, attributes: dict[str, object]) -> bool:
+def _set(node: ir.Node, attributes: dict[str, int | list[int]]) -> bool:
     modified = False
     for name in _IMPLIED:
         if name in node.attributes and name not in attributes:
@@ -49,7 +49,9 @@ def _set(node: ir.Node, attributes: dict[str, object]) -> bool:
     for name, wanted in attributes.items():
         given = node.attributes.get(name)
         if given is None or (list(given.value) if isinstance(wanted, list) else given.value) != wanted:
-            node.attributes[name] = ir.convenience.convert_attribute(name, wanted)
+            node.attributes[name] = (
+                ir.AttrInt64s(name, wanted) if isinstance(wanted, list) else ir.AttrInt64(name, wanted)
+            )
             modified = True
     return modified
 

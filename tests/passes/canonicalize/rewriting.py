@@ -45,7 +45,9 @@ def run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, np.ndarray]:
     """One sample for the model's inputs."""
-    return {v.name: 2 * noise(*v.shape, seed=seed) for v in model.graph.inputs if v.name not in model.graph.initializers}
+    return {
+        v.name: 2 * noise(*v.shape, seed=seed) for v in model.graph.inputs if v.name not in model.graph.initializers
+    }
 
 
 def assert_same(before: ir.Model, after: ir.Model, tolerance: float = 1e-5) -> None:

@@ -1,10 +1,8 @@
 import numpy as np
 import onnx_ir as ir
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.errors import ModelError
 from edgekit.graph.storage import to_bytes
 from edgekit.passes.canonicalize import canonicalize
 from edgekit.passes.canonicalize.check import violations
@@ -64,7 +62,9 @@ def _affine(chain: Chain) -> None:
 
 def _activation(chain: Chain) -> None:
     name, shape = chain.pick()
-    op = chain.draw(st.sampled_from(["Relu", "Sigmoid", "Clip", "HardSigmoid", "Identity", "Tanh", "Softmax<axis = 1>", "Dropout"]))
+    op = chain.draw(
+        st.sampled_from(["Relu", "Sigmoid", "Clip", "HardSigmoid", "Identity", "Tanh", "Softmax<axis = 1>", "Dropout"])
+    )
     limits = ", lo, hi" if op == "Clip" else ""
     chain.add(f"{op}({name}{limits})", shape)
 
@@ -116,7 +116,11 @@ def _reduce(chain: Chain) -> None:
 
 def _reshape(chain: Chain) -> None:
     name, shape = chain.pick()
-    options = [(shape[0], int(np.prod(shape[1:]))), (1, *shape)[:4] if len(shape) == 3 else shape, tuple(s for s in shape if s != 1)]
+    options = [
+        (shape[0], int(np.prod(shape[1:]))),
+        (1, *shape)[:4] if len(shape) == 3 else shape,
+        tuple(s for s in shape if s != 1),
+    ]
     target = chain.draw(st.sampled_from(options)) or (1,)
     chain.add(f"Reshape({name}, {chain.constant(np.array(target, dtype=np.int64))})", target)
 
@@ -129,7 +133,21 @@ def _dense(chain: Chain) -> None:
     chain.add(f"MatMul({name}, {chain.constant(noise(shape[-1], out) / shape[-1])})", (*shape[:-1], out))
 
 
-_STEPS = [_conv, _conv, _batch_norm, _affine, _activation, _transpose, _transpose, _join, _pad, _pool, _reduce, _reshape, _dense]
+_STEPS = [
+    _conv,
+    _conv,
+    _batch_norm,
+    _affine,
+    _activation,
+    _transpose,
+    _transpose,
+    _join,
+    _pad,
+    _pool,
+    _reduce,
+    _reshape,
+    _dense,
+]
 
 
 @st.composite
@@ -144,7 +162,9 @@ def chains(draw) -> ir.Model:
     extra = draw(st.sets(st.sampled_from(produced), max_size=2))
     outputs = " ".join(sorted(extra | {produced[-1]}))
     used = {part.strip(",()") for line in chain.lines for part in line.replace("(", " ").split()}
-    return build({"x": (1, 4, 6, 5)}, outputs, "\n".join(chain.lines), **{k: v for k, v in chain.constants.items() if k in used})
+    return build(
+        {"x": (1, 4, 6, 5)}, outputs, "\n".join(chain.lines), **{k: v for k, v in chain.constants.items() if k in used}
+    )
 
 
 @given(chains())

@@ -50,7 +50,7 @@ def test_an_impossible_variance_is_not_folded_into_the_weights() -> None:
 
 
 def test_training_mode_is_an_error_that_names_the_node() -> None:
-    body = 'y, rm, rv = BatchNormalization<training_mode = 1>(x, s, b, m, v)'
+    body = "y, rm, rv = BatchNormalization<training_mode = 1>(x, s, b, m, v)"
     model = build({"x": (1, 4, 5, 5)}, "y", body, **norm(4))
     model.graph.node(0).name = "stem/bn"
     with pytest.raises(ModelError, match="'stem/bn'.*model.eval"):
@@ -91,7 +91,9 @@ def test_only_constants_per_channel_fold(op, constant, folds) -> None:
 
 
 def test_subtracting_the_convolution_from_a_constant_folds() -> None:
-    model = build({"x": (1, 3, 4, 4)}, "y", "t = Conv(x, w, c)\ny = Sub(k, t)", w=noise(4, 3, 1, 1), c=noise(4), k=noise(4, 1, 1))
+    model = build(
+        {"x": (1, 3, 4, 4)}, "y", "t = Conv(x, w, c)\ny = Sub(k, t)", w=noise(4, 3, 1, 1), c=noise(4), k=noise(4, 1, 1)
+    )
     assert ops(rewritten(model, FoldIntoPrevious())) == ["Conv"]
 
 
@@ -105,7 +107,11 @@ def test_weights_that_would_overflow_do_not_fold() -> None:
 
 @pytest.mark.parametrize(("pads", "shift", "left"), [(0, (3, 1, 1), []), (1, (3, 1, 1), ["Add"]), (1, None, [])])
 def test_input_scaling_goes_into_the_first_layer(pads, shift, left) -> None:
-    body = "t = Mul(x, k)\n" + ("u = Add(t, a)\n" if shift else "u = Identity(t)\n") + f"y = Conv<pads = [{pads}, {pads}, {pads}, {pads}]>(u, w)"
+    body = (
+        "t = Mul(x, k)\n"
+        + ("u = Add(t, a)\n" if shift else "u = Identity(t)\n")
+        + f"y = Conv<pads = [{pads}, {pads}, {pads}, {pads}]>(u, w)"
+    )
     constants = {"a": noise(*shift)} if shift else {}
     canonical = canonicalize(build({"x": (1, 3, 6, 6)}, "y", body, w=noise(4, 3, 3, 3), k=np.float32(0.1), **constants))
     assert ops(canonical) == (["Mul", *left, "Conv"] if left else ["Conv"])

@@ -137,7 +137,9 @@ def test_outputs_keep_their_names(body, outputs, expected) -> None:
 
 
 def test_expanded_operands_broadcast_by_themselves() -> None:
-    model = build(X, "y z", "e = Expand(k, s)\ny = Add(x, e)\nz = Mul(e, x)", k=noise(1, 3, 1, 1), s=np.array([1, 3, 4, 5]))
+    model = build(
+        X, "y z", "e = Expand(k, s)\ny = Add(x, e)\nz = Mul(e, x)", k=noise(1, 3, 1, 1), s=np.array([1, 3, 4, 5])
+    )
     assert ops(rewritten(model, DropExpands())) == ["Add", "Mul"]
 
 

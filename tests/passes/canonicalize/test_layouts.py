@@ -32,7 +32,12 @@ def test_layout_agnostic_ops_between_convolutions_need_no_transposes(middle, exp
     channels = 8 if "Concat<axis = 3>(a" in middle else 4
     body = f"t = Conv(x, v)\na = {NHWC}(t)\n{middle}\nu = {NCHW}(b)\ny = Conv(u, w)"
     constants = {name: value for name, value in known.items() if name in words}
-    after = canonical(body, v=noise(4, 3, 1, 1), w=noise(5, channels, 3, 3) if "Reduce" not in middle else noise(5, 4, 1, 1), **constants)
+    after = canonical(
+        body,
+        v=noise(4, 3, 1, 1),
+        w=noise(5, channels, 3, 3) if "Reduce" not in middle else noise(5, 4, 1, 1),
+        **constants,
+    )
     assert ops(after) == ["Conv", *expected, "Conv"]
 
 
@@ -86,7 +91,7 @@ def test_squeeze_and_excite_in_channels_last() -> None:
 
 def test_one_dimensional_convolutions_meet_without_reshapes() -> None:
     expand, shrink = "Unsqueeze", "Squeeze"
-    body = f"""e = {expand}({'x'}, axis)
+    body = f"""e = {expand}({"x"}, axis)
         u = {NCHW}(e)
         t = Conv(u, v)
         a = {NHWC}(t)

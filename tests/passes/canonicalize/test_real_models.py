@@ -23,7 +23,10 @@ def test_efficientnet_lite1_ends_as_its_layers(shared: Path) -> None:
     assert violations(after) == []
     assert op_counts(after) == {"Conv": 64, "Clip": 43, "Add": 14, "Gemm": 1, "GlobalAveragePool": 1, "Reshape": 1}
     assert count_macs(after) == count_macs(model)
-    assert count_parameters(after) == sum(v.const_value.size for v in after.graph.initializers.values() if len(v.shape) in (1, 2, 4)) - 2
+    assert (
+        count_parameters(after)
+        == sum(v.const_value.size for v in after.graph.initializers.values() if len(v.shape) in (1, 2, 4)) - 2
+    )
     assert_same(model, after)
 
 
@@ -37,7 +40,9 @@ def test_thousands_of_nodes_take_seconds() -> None:
                 f"a{i} = Conv(v{i}, w)", f"b{i} = Mul(a{i}, k)", f"c{i} = Transpose<perm = [0, 2, 3, 1]>(b{i})",
                 f"d{i} = Relu(c{i})", f"e{i} = Transpose<perm = [0, 3, 1, 2]>(d{i})", f"v{i + 1} = Add(v{i}, e{i})",
             ]  # fmt: skip
-        model = build({"x": (1, 3, 2, 2)}, f"v{blocks}", "\n".join(lines), w=noise(3, 3, 1, 1) / 9, k=np.full((3, 1, 1), 0.5))
+        model = build(
+            {"x": (1, 3, 2, 2)}, f"v{blocks}", "\n".join(lines), w=noise(3, 3, 1, 1) / 9, k=np.full((3, 1, 1), 0.5)
+        )
         start = time.perf_counter()
         after = canonicalize(model)
         seconds.append(time.perf_counter() - start)
