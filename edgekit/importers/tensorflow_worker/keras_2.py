@@ -4,6 +4,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgekit.importers.tensorflow_worker.keras_config import MODELS
+from edgekit.importers.tensorflow_worker.keras_tf_ops import TF_OP_LAYERS
+
+_CONSTANT = "_CONSTANT_VALUE"
+"""Where Keras 2 wrote ``[layer, call, tensor]`` for a tensor, it wrote ``[this, -1, value]`` for a number."""
+
+
+def spell_out_operands(model: dict[str, Any]) -> None:
+    """Give the TensorFlow operators in ``model`` (changed in place) all their tensors as inputs.
+
+    Given: ``["a", 0, 0, {"y": ["b", 0, 0], "axis": 1}]``
+    Result: ``[["a", 0, 0, {}], ["b", 0, 0, {"axis": 1}]]``, and ``"operands": ["y"]`` in the layer's config
+    """
+    config = model.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
+        return
+    for layer in config["layers"]:
+        spell_out_operands(layer)
+        if layer.get("class_name") in TF_OP_LAYERS and layer.get("inbound_nodes"):
+            layer["inbound_nodes"] = [_spelled_out(node, layer["config"]) for node in layer["inbound_nodes"]]
+
+
+def _spelled_out(node: list[Any], config: dict[str, Any]) -> list[Any]:
+    single = isinstance(node[0], str)
+    references = [node] if single else node
+    arguments = {key: value for reference in references for key, value in (*reference[3:], {})[0].items()}
+    operands = [key for key, value in arguments.items() if _is_reference(value)]
+    constants = [reference[2] for reference in references if reference[0] == _CONSTANT]
+    tensors = [reference for reference in references if reference[0] != _CONSTANT]
+    tensors += [arguments.pop(key) for key in operands]
+    config |= {"operands": operands, "listed": not single, "constants": constants}
+    return [[*tensor[:3], arguments if tensor is tensors[-1] else {}] for tensor in tensors]
+
+
+def _is_reference(value: Any) -> bool:
+    return (
+        isinstance(value, list) and value[:1] != [_CONSTANT] and [type(item) for item in value[:3]] == [str, int, int]
+    )
 
 
 def renumber_nested_calls(model: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape, resolve_input_shapes
 from edgekit.importers.sniff import HDF5_MAGIC
 from edgekit.importers.tensorflow_worker.convert import Interface, convert_function
-from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_slashes
+from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_slashes, spell_out_operands
 from edgekit.importers.tensorflow_worker.keras_config import clean_config
 from edgekit.importers.tensorflow_worker.keras_tf_ops import tf_op_layers
 from edgekit.importers.tensorflow_worker.names import unique
@@ -32,7 +32,7 @@ def convert_keras(path: Path, input_shapes: Mapping[str, Shape], output: Path) -
 def convert_loaded(
     model: Any, input_shapes: Mapping[str, Shape], output: Path, source_names: Mapping[str, str] | None = None
 ) -> None:
-    """Write a Keras model in memory as ONNX. ``source_names`` are the file's names of layers that go by another here."""
+    """Write a Keras model in memory as ONNX. ``source_names``: the file's names of renamed layers."""
     import keras
 
     source_names = source_names or {}
@@ -68,6 +68,7 @@ def _current(text: str, *, keras_2: bool) -> tuple[str, dict[str, str]]:
     config = clean_config(_parsed(text))
     if not keras_2:
         return json.dumps(config), {}
+    spell_out_operands(config)
     renumber_nested_calls(config)
     renamed = replace_slashes(config)
     return json.dumps(config), renamed

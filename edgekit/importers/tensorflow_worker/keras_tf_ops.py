@@ -28,11 +28,17 @@ def tf_op_layers() -> dict[str, type]:
                     "export the model as a SavedModel instead: model.export(dir)"
                 )
             self.function = table[function]
+            self.operands = settings.get("operands", [])
+            self.constants = settings.get("constants", [])
+            self.listed = settings.get("listed", False)
 
-        def call(self, *tensors: Any, **arguments: Any) -> Any:
-            arguments.pop("name", None)
-            arguments.pop("training", None)
-            return self.function(*tensors, **arguments)
+        def call(self, inputs: Any, **arguments: Any) -> Any:
+            tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+            count = len(tensors) - len(self.operands)
+            arguments |= zip(self.operands, tensors[count:], strict=True)
+            arguments = {key: value for key, value in arguments.items() if key not in ("name", "training")}
+            leading = [*self.constants, *tensors[:count]]
+            return self.function(leading if self.listed else leading[0], **arguments)
 
     return dict.fromkeys(TF_OP_LAYERS, TFOpLambda)
 
