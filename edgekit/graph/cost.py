@@ -1,8 +1,9 @@
 """What a network costs: parameters, multiply-accumulates (MACs) and ops.
 
-One MAC is one multiplication whose product is added into a sum: an inner product of length K is K MACs. Counted are Conv,
-ConvTranspose, Gemm, MatMul and the recurrent LSTM, GRU and RNN, for the graph's static shapes (batch included), padding elements as if they were data.
-Biases, BatchNorm, activations, poolings and elementwise ops count nothing, as in the papers' tables. FLOPs are about 2 x MACs.
+One MAC is one multiplication whose product is added into a sum: an inner product of length K is K MACs. Counted are
+Conv, ConvTranspose, Gemm, MatMul and the recurrent LSTM, GRU and RNN, for the graph's static shapes (batch included),
+padding elements as if they were data. Biases, BatchNorm, activations, poolings and elementwise ops count nothing, as in
+the papers' tables. FLOPs are about 2 x MACs.
 """
 
 import math
@@ -17,7 +18,7 @@ _INTEGER_WEIGHTS = (ir.DataType.INT4, ir.DataType.INT8, ir.DataType.UINT8, ir.Da
 
 
 def count_parameters(model: ir.Model) -> int:
-    """The elements of all floating-point (or quantized weight) constants that nodes read; shapes, axes, scalars do not count."""
+    """The elements of all constants that are weights or tables: no shapes, no axes, no scalars."""
     tensors = {
         value: tensor
         for node in model.graph.all_nodes()

@@ -1,4 +1,4 @@
-"""Small surgery on a graph that keeps names: of graph outputs always, of intermediate values and initializers where possible."""
+"""Small surgery on a graph that keeps names: of graph outputs always, of everything else where possible."""
 
 import re
 from abc import abstractmethod
@@ -35,7 +35,7 @@ class GraphEditor:
         return name
 
     def release_name(self, value: ir.Value) -> str:
-        """The name of a value that is about to be replaced, free for whatever replaces it; a graph output keeps its own."""
+        """The name of a value about to be replaced, free for what replaces it; a graph output keeps its own."""
         name = value.name or "value"
         if not value.is_graph_output():
             self._names.discard(name)
@@ -60,7 +60,7 @@ class GraphEditor:
         like: ir.Value,
         shape: Sequence[int] | None = None,
     ) -> ir.Value:
-        """The output of a new node put before ``before``: named after ``like``, with its dtype and (unless given) its shape."""
+        """The output of a new node before ``before``: named after ``like``, with its dtype and, unless given, shape."""
         dims = like.shape if shape is None else ir.Shape(shape)
         output = ir.Value(
             name=self.unique_name(like.name or op_type),
@@ -83,7 +83,7 @@ class GraphEditor:
         inputs: Sequence[ir.Value | None],
         attributes: Mapping[str, Any] | None = None,
     ) -> ir.Value:
-        """Replaces the one-output ``node`` by another computing the same value: the names of the node and of its output stay."""
+        """Replaces the one-output ``node`` by another that computes the same; the names of node and output stay."""
         old = node.outputs[0]
         new = self.insert(node, op_type, inputs, attributes, like=old)
         producer = new.producer()
@@ -95,8 +95,9 @@ class GraphEditor:
     def replace(self, old: ir.Value, new: ir.Value, *, take_name: bool = False) -> bool:
         """Makes all users of ``old`` read ``new`` and removes what is then unused; False when nothing changed.
 
-        A graph output keeps its name: ``new`` takes it, or, where ``new`` is an input, a constant or itself an output, an
-        Identity stays between the two. ``take_name`` renames ``new`` (just inserted for ``old``) also when ``old`` is no output.
+        A graph output keeps its name: ``new`` takes it, or, where ``new`` is an input, a constant or itself an output,
+        an Identity stays between the two. ``take_name`` renames ``new`` (just inserted for ``old``) also when ``old``
+        is no output.
         """
         if old.is_graph_output() and not _may_be_renamed(new):
             return self._replace_all_but_output(old, new)
@@ -183,7 +184,7 @@ def _may_be_renamed(value: ir.Value) -> bool:
 
 
 class RewritePass(ir.passes.InPlacePass):
-    """A pass that offers every node of the main graph once, in order, to ``rewrite``; nodes inserted behind it come later."""
+    """A pass that offers every node of the main graph to ``rewrite``, in order; those inserted behind come later."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Runs over the graph; ``modified`` is whether any rewrite happened."""

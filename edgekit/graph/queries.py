@@ -98,7 +98,7 @@ def _default(op_type: str, domain: str, name: str) -> Any:
 
 
 def attribute(node: ir.Node, name: str) -> Any:
-    """The attribute's value as Python numbers, strings or lists; the ONNX default when absent; None when it has none."""
+    """The attribute as Python numbers, strings or lists; when absent the ONNX default, or None."""
     given = node.attributes.get(name)
     if given is None:
         return _default(node.op_type, node.domain, name)

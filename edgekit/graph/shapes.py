@@ -25,9 +25,10 @@ _LARGEST_GROWTH = 64 * 2**20
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Gives every value the dtype and the shape that follow from the graph inputs' (and returns the same model).
 
-    Shape computations (Shape, Gather, Concat, ... into Reshape, Pad, Resize, ...) are evaluated on the way, so everything that
-    depends only on the input shapes comes out static. An ``If`` on a constant condition is replaced by its branch. What was known
-    of a value stays where nothing can be inferred. Weights are neither copied nor serialized.
+    Shape computations (Shape, Gather, Concat, ... into Reshape, Pad, Resize, ...) are evaluated on the way, so
+    everything that depends only on the input shapes comes out static. An ``If`` on a constant condition is replaced by
+    its branch. What was known of a value stays where nothing can be inferred. Weights are neither copied nor
+    serialized.
     """
     _infer_control_flow(model)
     propagate(model, largest=_SHAPE_DATA_ELEMENTS * 8, refresh=True)
@@ -35,10 +36,10 @@ def infer_shapes(model: ir.Model) -> ir.Model:
 
 
 def propagate(model: ir.Model, *, largest: int | None = None, refresh: bool = False) -> Constants:
-    """Infers shapes and returns every value that does not depend on the graph inputs; leaves those nodes where they are.
+    """Infers shapes and returns every value that does not depend on the graph inputs; their nodes stay in place.
 
-    ``largest``: evaluate no constant of more bytes (None: fold weights too). ``refresh``: infer also where a static shape is
-    given already (after the inputs' shapes changed).
+    ``largest``: evaluate no constant of more bytes (None: fold weights too). ``refresh``: infer also where a static
+    shape is given already (after the inputs' shapes changed).
     """
     constants: Constants = {}
     opset = model.opset_imports.get("", OPSET)
@@ -161,7 +162,8 @@ def _shape_or_size(node: ir.Node, shape: tuple[int, ...]) -> np.ndarray[Any, Any
 def _worth_evaluating(node: ir.Node, constants: Constants, largest: int | None) -> bool:
     sizes = [_bytes(value) for value in node.outputs if value.name]
     if any(size is None for size in sizes):
-        # Only data-dependent shapes (NonZero, Unique, ...) stay unknown with constant inputs; these are never larger than that.
+        # Only data-dependent shapes (NonZero, Unique, ...) stay unknown with constant inputs; these are never larger
+        # than that.
         return largest is None and not is_op(node, "ConstantOfShape", "Expand", "Tile", "Range")
     total = sum(size for size in sizes if size is not None)
     if largest is not None and total > largest:

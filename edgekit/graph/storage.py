@@ -15,8 +15,8 @@ _LARGEST_MESSAGE = 2 * 1024**3 - 2**26
 def load(path: Path) -> ir.Model:
     """The model of an .onnx file; weights stay in the file (memory-mapped) where they are external.
 
-    Raises ``ModelError`` when the file is no ONNX model. For files that nobody vouches for use ``edgekit.importers``, which also
-    keeps external data inside the folder.
+    Raises ``ModelError`` when the file is no ONNX model. For files that nobody vouches for use ``edgekit.importers``,
+    which also keeps external data inside the folder.
     """
     try:
         model = ir.load(path)

@@ -12,7 +12,7 @@ POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """All tuples have one entry per spatial axis; ``begin`` and ``end`` are the padding before and after (for ConvTranspose: cropped)."""
+    """One number per spatial axis in each tuple; ``begin`` and ``end`` pad (ConvTranspose: crop) before and after."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -34,8 +34,8 @@ class Window:
 def window(node: ir.Node) -> Window:
     """The window of a Conv, ConvTranspose or pooling node whose input has a static shape.
 
-    Raises ``ModelError`` when the shape is not static. ``auto_pad``, ``output_shape`` and ``ceil_mode``'s rounding of the output
-    size are as the ONNX operator specification (opset 21) words them.
+    Raises ``ModelError`` when the shape is not static. ``auto_pad``, ``output_shape`` and ``ceil_mode``'s rounding of
+    the output size are as the ONNX operator specification (opset 21) words them.
     """
     assert node.inputs[0] is not None
     spatial = shape_of(node.inputs[0])[2:]

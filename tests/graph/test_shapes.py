@@ -29,13 +29,16 @@ def test_an_unknown_shape_is_an_error_that_names_the_value() -> None:
 
 
 MACS = [
-    ("y = Conv(x, w)", (4, 3, 3, 3), 4 * 6 * 6 * 3 * 9), ("y = Conv<group = 3>(x, w)", (6, 1, 3, 3), 6 * 6 * 6 * 9),
+    ("y = Conv(x, w)", (4, 3, 3, 3), 4 * 6 * 6 * 3 * 9),
+    ("y = Conv<group = 3>(x, w)", (6, 1, 3, 3), 6 * 6 * 6 * 9),
     ("y = Conv<strides = [2, 2], pads = [1, 1, 1, 1]>(x, w)", (4, 3, 3, 3), 4 * 4 * 4 * 3 * 9),
     ("y = ConvTranspose<strides = [2, 2]>(x, w)", (3, 5, 2, 2), 3 * 8 * 8 * 5 * 4),
     ("y = ConvTranspose<group = 3>(x, w)", (3, 2, 2, 2), 3 * 8 * 8 * 2 * 4),
-    ("y = MatMul(x, w)", (8, 10), 3 * 8 * 8 * 10), ("f = Flatten(x)\ny = Gemm<transB = 1>(f, w)", (7, 192), 192 * 7),
-    ("f = Reshape(x, s)\ny = Gemm<transA = 1>(f, w)", (3, 5), 64 * 3 * 5), ("t = Relu(x)\ny = MatMul(x, t)", None, 3 * 8 * 8 * 8),
-]  # fmt: skip
+    ("y = MatMul(x, w)", (8, 10), 3 * 8 * 8 * 10),
+    ("f = Flatten(x)\ny = Gemm<transB = 1>(f, w)", (7, 192), 192 * 7),
+    ("f = Reshape(x, s)\ny = Gemm<transA = 1>(f, w)", (3, 5), 64 * 3 * 5),
+    ("t = Relu(x)\ny = MatMul(x, t)", None, 3 * 8 * 8 * 8),
+]
 
 
 @pytest.mark.parametrize(("body", "weight", "expected"), MACS)

@@ -27,13 +27,14 @@ from edgekit.passes.canonicalize.tidy import MergeDuplicates, NameNodes, RemoveU
 from edgekit.passes.canonicalize.transposes import MergeTransposes, TransposeIntoGemm
 
 _ROUNDS = 12
-"""Each round enables the next (a cancelled Transpose lets a BatchNorm meet its convolution); real networks need two to four."""
+"""A cancelled Transpose lets a BatchNorm meet its convolution in the next round; real networks need two to four."""
 
 
 def canonicalize(model: ir.Model) -> ir.Model:
     """A new model in canonical form that computes the same within float rounding; the given one stays as it is.
 
-    Raises ``ModelError`` for what has no inference-time meaning (BatchNormalization in training mode) or no static shape.
+    Raises ``ModelError`` for what has no inference-time meaning (BatchNormalization in training mode) or no static
+    shape.
     """
     try:
         return _PASSES(model.clone()).model
@@ -72,8 +73,8 @@ _REWRITES: tuple[ir.passes.PassBase, ...] = (
     FoldIntoPrevious(),
     FoldIntoNext(),
     NormalizeClips(),
-    # A hard sigmoid behind a layer is cheaper as a Clip whose line is in the weights, so FoldIntoPrevious has gone first; the swish
-    # that it may be part of comes before it.
+    # A hard sigmoid behind a layer is cheaper as a Clip whose line is in the weights, so FoldIntoPrevious has gone
+    # first; the swish that it may be part of comes before it.
     FuseHardSwish(),
     SplitHardSigmoid(),
     FoldIntoPrevious(),

@@ -40,7 +40,7 @@ _BROADCASTING = (
 
 
 class EliminateNoops(RewritePass):
-    """Identity, inference-mode Dropout, Cast to the same type, Transpose, Reshape, Pad, Slice, Concat, Resize, ... that do nothing.
+    """Identity, inference-mode Dropout, and Cast, Transpose, Reshape, Pad, Slice, Concat, ... that do nothing.
 
     Given:
         x -> Dropout -> Identity -> Slice(all of it) -> y

@@ -1,4 +1,4 @@
-"""BatchNormalization, and whatever else scales and shifts channels by constants, goes into the weights of its neighbour."""
+"""BatchNormalization, and whatever else scales and shifts channels, goes into the weights of its neighbour."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,7 @@ class LowerBatchNorm(RewritePass):
             return False
         if attribute(node, "training_mode"):
             raise ModelError(
-                f"node {node.name!r}: BatchNormalization in training mode; export the model for inference (model.eval())"
+                f"node {node.name!r}: BatchNormalization in training mode; export the model after model.eval()"
             )
         x = node.inputs[0]
         parameters = [constant_value(value) for value in node.inputs[1:]]
@@ -63,7 +63,7 @@ class LowerBatchNorm(RewritePass):
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """``y = multiplier * x + addend`` for a Mul, Div, Add or Sub node with one constant; float64, broadcast against x."""
+    """``y = multiplier * x + addend``: a Mul, Div, Add or Sub node with one constant; float64, of x's rank."""
 
     x: ir.Value
     multiplier: Array
@@ -114,8 +114,8 @@ class FoldIntoPrevious(RewritePass):
     Result:
         Conv(x, m w, m b + a)
 
-    Also for ConvTranspose, Gemm and (Mul only) MatMul, grouped and depthwise. Not when anybody else reads the layer's output, when
-    the constant varies along another axis than the channels', or when a new weight would not be finite.
+    Also for ConvTranspose, Gemm and (Mul only) MatMul, grouped and depthwise. Not when anybody else reads the layer's
+    output, when the constant varies along another axis than the channels', or when a new weight would not be finite.
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:
@@ -184,14 +184,15 @@ def _against_weight(layer: ir.Node, weight: Array, multiplier: Array) -> Array:
 
 
 class FoldIntoNext(RewritePass):
-    """A scalar Mul, and where nothing is padded also a per-channel Add, in front of a layer with constant weights goes into it.
+    """A scalar Mul in front of a layer goes into its weights; where nothing is padded, also a per-channel Add.
 
     Given:
         x -> Mul(., 1/127.5) -> Add(., -1) -> Conv(., w, b, pads=0)
     Result:
         x -> Conv(., w / 127.5, b - sum(w))
 
-    A Mul that differs between input channels stays: it would spread the weights of each output channel and spoil their int8 grid.
+    A Mul that differs between input channels stays: it would spread the weights of each output channel and spoil their
+    int8 grid.
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:

@@ -18,8 +18,9 @@ class FoldConstants(ir.passes.InPlacePass):
     Result:
         Reshape(x, s) -> y, with the initializer s = [1, -1]
 
-    Random ops are not evaluated, nor what would blow up the file (a constant of more than 64 MiB made from less than half as many
-    bytes). An ``If`` on a constant becomes its branch. A graph output that is a constant stays an Identity of an initializer.
+    Random ops are not evaluated, nor what would blow up the file (a constant of more than 64 MiB made from less than
+    half as many bytes). An ``If`` on a constant becomes its branch. A graph output that is a constant stays an Identity
+    of an initializer.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -25,8 +25,9 @@ class FoldPads(RewritePass):
     Result:
         x -> Conv(pads=[0,0,1,1])
 
-    Conv: the padded value must be 0. AveragePool: 0, and the pool must either count padding or have none of its own. MaxPool pads
-    with minus infinity, so a zero Pad folds only when nothing in x is negative. ConvTranspose's ``pads`` crop: never.
+    Conv: the padded value must be 0. AveragePool: 0, and the pool must either count padding or have none of its own.
+    MaxPool pads with minus infinity, so a zero Pad folds only when nothing in x is negative. ConvTranspose's ``pads``
+    crop: never.
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:

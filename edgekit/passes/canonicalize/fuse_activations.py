@@ -73,7 +73,8 @@ class FuseHardSigmoid(RewritePass):
     Result:
         HardSigmoid(x, alpha=1/6, beta=0.5);  HardSigmoid(x, alpha=0.2, beta=0.5)
 
-    Behind a convolution the line has gone into the weights by then, and Clip (fused by every runtime) and Mul remain: better.
+    Behind a convolution the line has gone into the weights by then, and Clip (fused by every runtime) and Mul remain:
+    better.
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:

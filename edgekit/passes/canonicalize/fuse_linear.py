@@ -33,7 +33,7 @@ class MatMulToGemm(RewritePass):
 
 
 class NormalizeGemm(RewritePass):
-    """One form of Gemm: ``x[n, in] @ w[out, in]ᵀ + b[out]`` with constant w and b; what does not fit becomes MatMul and Add.
+    """One form of Gemm: ``x[n, in] @ w[out, in]ᵀ + b[out]``, w and b constant; the rest becomes MatMul and Add.
 
     Given:
         Gemm(x, w[in, out], c, alpha=2, beta=3, transB=0)

@@ -24,7 +24,8 @@ class FuseLayerNorm(RewritePass):
     """Layer normalization over the last axes (Ba et al. 2016), without and then with its scale and shift.
 
     Given:
-        d = x - mean(x);  Div(d, Sqrt(mean(d²) + eps))      (or times Reciprocal(Sqrt(.)), or x r - mean(x) r as TensorFlow has it)
+        d = x - mean(x);  Div(d, Sqrt(mean(d²) + eps))      (or times Reciprocal(Sqrt(.)), or x r - mean(x) r as
+        TensorFlow has it)
     Result:
         LayerNormalization(x, ones)
 
@@ -215,7 +216,7 @@ def _parameter(value: ir.Value, shape: tuple[int, ...]) -> np.ndarray[tuple[int,
 
 
 def _take_parameters(node: ir.Node, editor: GraphEditor) -> bool:
-    """Moves a following Mul (while the scale is ones and there is no bias) or Add (while there is no bias) into the node."""
+    """Moves a following Mul or Add by a constant into the node, as long as that has no bias."""
     norm = next((n for value in node.inputs if (n := produced_by(value, "LayerNormalization")) is not None), None)
     if (
         norm is None

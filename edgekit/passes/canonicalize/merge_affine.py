@@ -16,8 +16,8 @@ class MergeAffine(RewritePass):
     Result:
         x -> Mul(., e/d) -> Add(., -c e/d)
 
-    Sub and Div by a constant also become Add and Mul on their own: int8 kernels exist for those only. Constants keep their smallest
-    broadcast shape. Nothing changes where a result would not be finite.
+    Sub and Div by a constant also become Add and Mul on their own: int8 kernels exist for those only. Constants keep
+    their smallest broadcast shape. Nothing changes where a result would not be finite.
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:

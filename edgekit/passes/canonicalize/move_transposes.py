@@ -10,8 +10,8 @@ from edgekit.graph.queries import attribute, is_constant, is_op, produced_by, sh
 from edgekit.passes.canonicalize.layout_regions import drops_axes_in_order, permute_node, region_values
 from edgekit.passes.canonicalize.transposes import Permutation, compose, inverse, permutation_of
 
-# A Transpose next to a graph input or output costs a little less: activations then stay beside the layer they fuse with, and scaling
-# of the input beside the layer it folds into.
+# A Transpose next to a graph input or output costs a little less: activations then stay beside the layer they fuse
+# with, and scaling of the input beside the layer it folds into.
 _COST, _COST_AT_BOUNDARY = 10, 9
 
 
@@ -24,7 +24,7 @@ class Region:
     sources: dict[ir.Value, None] = field(default_factory=dict)
 
     def find_sources(self) -> None:
-        """Looks up which values from outside vary with the region's layout; rewriting a neighbour may have changed them."""
+        """Looks up the values from outside that the layout concerns; rewriting a neighbour may have changed them."""
         values = (value for node in self.nodes for value in region_values(node) or ())
         self.sources = dict.fromkeys(value for value in values if value not in self.inside)
 
@@ -42,8 +42,9 @@ class MoveTransposes(ir.passes.InPlacePass):
     Result:
         Conv -> Add(., b[C,1,1]) -> Concat(axis=1) -> Conv
 
-    Elementwise ops, Concat, Split, Slice, Pad, Softmax and reductions belong to regions; constants, axes and pads follow. Candidates
-    are the permutations of the Transposes around the region; the count of Transposes must fall, so the pass comes to an end.
+    Elementwise ops, Concat, Split, Slice, Pad, Softmax and reductions belong to regions; constants, axes and pads
+    follow. Candidates are the permutations of the Transposes around the region; the count of Transposes must fall, so
+    the pass comes to an end.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -177,7 +178,7 @@ def _goes_into_weights(consumer: ir.Node, value: ir.Value) -> bool:
 
 
 def _follows(consumer: ir.Node, value: ir.Value, layout: Permutation) -> bool:
-    """Whether a consumer outside the region can read the new layout: a reduction to the same result, a Reshape of the same elements."""
+    """Whether a consumer outside can read the new layout: a reduction or a Reshape with the same result."""
     if consumer.inputs[0] is not value:
         return False
     if is_op(consumer, "Reshape"):

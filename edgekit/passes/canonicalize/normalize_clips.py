@@ -51,7 +51,7 @@ class NormalizeClips(RewritePass):
 
 
 def bounds(node: ir.Node) -> Bounds | None:
-    """Lower and upper bound of a clamp of floating-point numbers by constants (infinite where there is none); else None."""
+    """Lower and upper bound (infinite where there is none) of a floating-point clamp by constants; else None."""
     if not is_op(node, "Relu", "Clip", "Min", "Max") or not is_floating(node.outputs[0]):
         return None
     if node.op_type == "Relu":

@@ -57,7 +57,7 @@ def _set(node: ir.Node, attributes: dict[str, int | list[int]]) -> bool:
 
 
 def _without_ceil(node: ir.Node, resolved: Window) -> tuple[Window, int]:
-    """Rounding the output size up is padding at the end, where padding does not count: not for averages that include pads."""
+    """Rounding the output size up is padding at the end, except where the average counts padding."""
     if not attribute(node, "ceil_mode"):
         return resolved, 0
     assert node.inputs[0] is not None

@@ -20,9 +20,29 @@ from edgekit.graph.queries import (
 
 _SHAPE_ONLY = ("Flatten", "Squeeze", "Unsqueeze", "Reshape")
 _UNARY = (
-    "Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu", "Mish", "Elu", "Selu", "LeakyRelu", "Softplus", "Softsign",
-    "Exp", "Log", "Sqrt", "Abs", "Neg", "Erf", "Cast", "Celu", "ThresholdedRelu",
-)  # fmt: skip
+    "Relu",
+    "Clip",
+    "Sigmoid",
+    "Tanh",
+    "HardSigmoid",
+    "HardSwish",
+    "Gelu",
+    "Mish",
+    "Elu",
+    "Selu",
+    "LeakyRelu",
+    "Softplus",
+    "Softsign",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Abs",
+    "Neg",
+    "Erf",
+    "Cast",
+    "Celu",
+    "ThresholdedRelu",
+)
 _WITH_CONSTANT = ("Add", "Mul", "Sub", "Div")
 
 

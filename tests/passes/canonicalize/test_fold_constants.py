@@ -34,9 +34,16 @@ def test_pads_computed_as_pytorch_does_become_the_convolutions() -> None:
         d = Pad(x, c)
         y = Conv(d, w)"""
     constants = {
-        "four": np.array([4]), "given": np.array([0, 1, 1, 2], dtype=np.int64), "pairs": np.array([-1, 2]), "last": np.array([-1]),
-        "first": np.array([-(2**62)]), "axis": np.array([0]), "back": np.array([-1]), "flat": np.array([-1]), "w": noise(2, 3, 3, 3),
-    }  # fmt: skip
+        "four": np.array([4]),
+        "given": np.array([0, 1, 1, 2], dtype=np.int64),
+        "pairs": np.array([-1, 2]),
+        "last": np.array([-1]),
+        "first": np.array([-(2**62)]),
+        "axis": np.array([0]),
+        "back": np.array([-1]),
+        "flat": np.array([-1]),
+        "w": noise(2, 3, 3, 3),
+    }
     model = build(X, "y", body, **constants)
     after = canonicalize(model)
     assert_same(model, after)
@@ -44,7 +51,8 @@ def test_pads_computed_as_pytorch_does_become_the_convolutions() -> None:
 
 
 def test_random_numbers_and_huge_constants_are_not_folded() -> None:
-    body = "r = RandomNormal<shape = [1]>()\nh = Expand(k, big)\ns = ReduceMax<keepdims = 0>(h)\nt = Add(x, s)\ny = Add(t, r)"
+    body = "r = RandomNormal<shape = [1]>()\nh = Expand(k, big)\ns = ReduceMax<keepdims = 0>(h)\n"
+    body += "t = Add(x, s)\ny = Add(t, r)"
     model = build(X, "y", body, k=np.float32(1), big=np.array([2**14, 2**13]))
     folded = model.clone()
     FoldConstants()(folded)
@@ -60,10 +68,14 @@ def test_constant_nodes_of_every_kind_become_initializers() -> None:
 
 def conditional(condition: bool) -> ir.Model:
     branches = [
-        onnx.helper.make_graph([onnx.helper.make_node(op, ["x"], ["t"]), onnx.helper.make_node("Neg", ["t"], [f"o{op}"])], op, [],
-                               [onnx.ValueInfoProto(name=f"o{op}")])
+        onnx.helper.make_graph(
+            [onnx.helper.make_node(op, ["x"], ["t"]), onnx.helper.make_node("Neg", ["t"], [f"o{op}"])],
+            op,
+            [],
+            [onnx.ValueInfoProto(name=f"o{op}")],
+        )
         for op in ("Relu", "Abs")
-    ]  # fmt: skip
+    ]
     model = build(X, "y", "y = Identity(x)", c=np.array(condition))
     proto = ir.to_proto(model)
     node = onnx.helper.make_node("If", ["c"], ["r"], then_branch=branches[0], else_branch=branches[1])
@@ -81,19 +93,55 @@ def test_a_constant_condition_leaves_its_branch(condition, expected) -> None:
     assert violations(after) == []
 
 
-@pytest.mark.parametrize("line", [
-    "Identity(x)", "Dropout(x)", "Dropout(x, ratio)", "Dropout(x, ratio, false)", "Cast<to = 1>(x)", "Transpose<perm = [0, 1, 2, 3]>(x)",
-    "Reshape(x, shape)", "Pad(x, pads)", "Slice(x, starts, ends)", "Concat<axis = 1>(x)", "Expand(x, shape)", "Tile(x, ones)",
-    "Add(x, zero)", "Mul(one, x)", "Div(x, one)", "Sub(x, zero)", "Pow(x, one)", "Clip(x)", "Sum(x)", "Max(x)", "Split<num_outputs = 1>(x)",
-    "MaxPool<kernel_shape = [1, 1]>(x)", "AveragePool<kernel_shape = [1, 1]>(x)", "Resize(x, , scales)", "Flatten<axis = 0>(x)",
-    "Unsqueeze(x, none)", "ReduceSum<noop_with_empty_axes = 1>(x)", "ReduceMean(x, unit)", "DepthToSpace<blocksize = 1>(x)",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Identity(x)",
+        "Dropout(x)",
+        "Dropout(x, ratio)",
+        "Dropout(x, ratio, false)",
+        "Cast<to = 1>(x)",
+        "Transpose<perm = [0, 1, 2, 3]>(x)",
+        "Reshape(x, shape)",
+        "Pad(x, pads)",
+        "Slice(x, starts, ends)",
+        "Concat<axis = 1>(x)",
+        "Expand(x, shape)",
+        "Tile(x, ones)",
+        "Add(x, zero)",
+        "Mul(one, x)",
+        "Div(x, one)",
+        "Sub(x, zero)",
+        "Pow(x, one)",
+        "Clip(x)",
+        "Sum(x)",
+        "Max(x)",
+        "Split<num_outputs = 1>(x)",
+        "MaxPool<kernel_shape = [1, 1]>(x)",
+        "AveragePool<kernel_shape = [1, 1]>(x)",
+        "Resize(x, , scales)",
+        "Flatten<axis = 0>(x)",
+        "Unsqueeze(x, none)",
+        "ReduceSum<noop_with_empty_axes = 1>(x)",
+        "ReduceMean(x, unit)",
+        "DepthToSpace<blocksize = 1>(x)",
+    ],
+)
 def test_noops_disappear(line) -> None:
     constants = {
-        "ratio": np.float32(0.3), "false": np.array(False), "shape": np.array([1, 3, 4, 5]), "pads": np.zeros(8, dtype=np.int64),
-        "starts": np.array([0, 0]), "ends": np.array([1, 99]), "ones": np.ones(4, dtype=np.int64), "zero": np.float32(0),
-        "one": np.float32(1), "scales": np.ones(4, dtype=np.float32), "none": np.array([], dtype=np.int64), "unit": np.array([0]),
-    }  # fmt: skip
+        "ratio": np.float32(0.3),
+        "false": np.array(False),
+        "shape": np.array([1, 3, 4, 5]),
+        "pads": np.zeros(8, dtype=np.int64),
+        "starts": np.array([0, 0]),
+        "ends": np.array([1, 99]),
+        "ones": np.ones(4, dtype=np.int64),
+        "zero": np.float32(0),
+        "one": np.float32(1),
+        "scales": np.ones(4, dtype=np.float32),
+        "none": np.array([], dtype=np.int64),
+        "unit": np.array([0]),
+    }
     words = set(line.replace("(", " ").replace(")", " ").replace(",", " ").split())
     body = f"r = Relu(x)\nt = {line.replace('(x', '(r').replace(', x)', ', r)')}\ny = Neg(t)"
     model = build(X, "y", body, **{name: value for name, value in constants.items() if name in words})
@@ -102,16 +150,32 @@ def test_noops_disappear(line) -> None:
     assert ops(rewritten(model, EliminateNoops())) == ["Relu", "Neg"]
 
 
-@pytest.mark.parametrize("line", [
-    "Add(r, zeros)", "Sub(zero, r)", "Div(one, r)", "Slice(r, starts, ends, axes, steps)", "Transpose<perm = [0, 1, 3, 2]>(r)",
-    "MaxPool<kernel_shape = [1, 1], strides = [2, 2]>(r)", "ReduceL1(r, unit)", "Dropout(r, half, true)",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Add(r, zeros)",
+        "Sub(zero, r)",
+        "Div(one, r)",
+        "Slice(r, starts, ends, axes, steps)",
+        "Transpose<perm = [0, 1, 3, 2]>(r)",
+        "MaxPool<kernel_shape = [1, 1], strides = [2, 2]>(r)",
+        "ReduceL1(r, unit)",
+        "Dropout(r, half, true)",
+    ],
+)
 def test_what_only_looks_like_a_noop_stays(line) -> None:
     constants = {
-        "zeros": np.zeros((2, 3, 4, 5), dtype=np.float32), "zero": np.float32(0), "one": np.float32(1), "starts": np.array([-1]),
-        "ends": np.array([-99]), "axes": np.array([3]), "steps": np.array([-1]), "unit": np.array([0]), "half": np.float32(0.5),
+        "zeros": np.zeros((2, 3, 4, 5), dtype=np.float32),
+        "zero": np.float32(0),
+        "one": np.float32(1),
+        "starts": np.array([-1]),
+        "ends": np.array([-99]),
+        "axes": np.array([3]),
+        "steps": np.array([-1]),
+        "unit": np.array([0]),
+        "half": np.float32(0.5),
         "true": np.array(True),
-    }  # fmt: skip
+    }
     words = set(line.replace("(", " ").replace(")", " ").replace(",", " ").split())
     model = build(X, "y", f"r = Exp(x)\ny = {line}", **{n: v for n, v in constants.items() if n in words})
     copy = model.clone()
@@ -119,12 +183,20 @@ def test_what_only_looks_like_a_noop_stays(line) -> None:
     assert len(ops(copy)) == 2
 
 
-@pytest.mark.parametrize(("body", "outputs", "expected"), [
-    ("y = Identity(x)", "y", ["Identity"]), ("y = Identity(k)", "y", ["Identity"]), ("y = Add(k, k)", "y", ["Identity"]),
-    ("a = Relu(x)\ny = Identity(a)", "y", ["Relu"]), ("a = Relu(x)\ny = Identity(a)", "a y", ["Relu", "Identity"]),
-    ("a = Relu(x)\ny = Identity(a)\nz = Exp(y)", "y z", ["Relu", "Exp"]), ("y = Dropout(x)\nz = Exp(y)", "y z", ["Identity", "Exp"]),
-    ("y = Relu(x)\nz = Relu(x)", "y z", ["Relu", "Relu"]), ("y = Reshape(x, s)", "y", ["Identity"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "outputs", "expected"),
+    [
+        ("y = Identity(x)", "y", ["Identity"]),
+        ("y = Identity(k)", "y", ["Identity"]),
+        ("y = Add(k, k)", "y", ["Identity"]),
+        ("a = Relu(x)\ny = Identity(a)", "y", ["Relu"]),
+        ("a = Relu(x)\ny = Identity(a)", "a y", ["Relu", "Identity"]),
+        ("a = Relu(x)\ny = Identity(a)\nz = Exp(y)", "y z", ["Relu", "Exp"]),
+        ("y = Dropout(x)\nz = Exp(y)", "y z", ["Identity", "Exp"]),
+        ("y = Relu(x)\nz = Relu(x)", "y z", ["Relu", "Relu"]),
+        ("y = Reshape(x, s)", "y", ["Identity"]),
+    ],
+)
 def test_outputs_keep_their_names(body, outputs, expected) -> None:
     constants = {"k": noise(3)} if "k" in body else {}
     constants |= {"s": np.array([1, 3, 4, 5])} if "s)" in body else {}

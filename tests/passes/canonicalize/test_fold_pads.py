@@ -20,10 +20,17 @@ def test_zeros_in_front_of_a_convolution_fold(own) -> None:
     assert ops(after) == ["Relu", "Conv"]
 
 
-@pytest.mark.parametrize("change", [
-    {"mode": "reflect"}, {"mode": "edge"}, {"value": ", one", "one": np.float32(1)},
-    {"pads": np.array([0, 1, 0, 0, 0, 0, 0, 0]), "w": noise(4, 4, 3, 3)}, {"pads": np.array([0, 0, -1, 0, 0, 0, 0, 1])},
-], ids=["reflect", "edge", "value", "channels", "negative"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "reflect"},
+        {"mode": "edge"},
+        {"value": ", one", "one": np.float32(1)},
+        {"pads": np.array([0, 1, 0, 0, 0, 0, 0, 0]), "w": noise(4, 4, 3, 3)},
+        {"pads": np.array([0, 0, -1, 0, 0, 0, 0, 1])},
+    ],
+    ids=["reflect", "edge", "value", "channels", "negative"],
+)
 def test_other_pads_stay_in_front_of_a_convolution(change) -> None:
     model = padded("Conv(p, w)", **{"w": noise(4, 3, 3, 3), **change})
     assert ops(rewritten(model, FoldPads())) == ["Relu", "Pad", "Conv"]
@@ -55,9 +62,16 @@ def test_an_average_with_padding_of_its_own(include, folds) -> None:
     assert ops(rewritten(padded(pool), FoldPads())) == ["Relu", *([] if folds else ["Pad"]), "AveragePool"]
 
 
-@pytest.mark.parametrize(("producer", "value", "folds"), [
-    ("Relu", "", True), ("Sigmoid", "", True), ("Tanh", "", False), ("Tanh", ", lowest", True), ("Relu", ", one", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("producer", "value", "folds"),
+    [
+        ("Relu", "", True),
+        ("Sigmoid", "", True),
+        ("Tanh", "", False),
+        ("Tanh", ", lowest", True),
+        ("Relu", ", one", False),
+    ],
+)
 def test_a_maximum_folds_only_what_cannot_win(producer, value, folds) -> None:
     numbers = {"lowest": np.float32(-np.inf), "one": np.float32(1)}
     constants = {name: number for name, number in numbers.items() if name in value}
@@ -75,11 +89,18 @@ def test_transposed_convolutions_crop_so_their_pads_stay() -> None:
     assert ops(rewritten(model, FoldPads())) == ["Relu", "Pad", "ConvTranspose"]
 
 
-@pytest.mark.parametrize("attributes", [
-    'auto_pad = "SAME_UPPER", strides = [2, 3]', 'auto_pad = "SAME_LOWER", strides = [2, 3]', 'auto_pad = "VALID"',
-    "output_shape = [13, 20], strides = [2, 3]", "output_padding = [1, 2], strides = [2, 3]", "pads = [1, 0, 2, 1]",
-    'auto_pad = "SAME_UPPER", output_shape = [12, 20], strides = [2, 3]',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        'auto_pad = "SAME_UPPER", strides = [2, 3]',
+        'auto_pad = "SAME_LOWER", strides = [2, 3]',
+        'auto_pad = "VALID"',
+        "output_shape = [13, 20], strides = [2, 3]",
+        "output_padding = [1, 2], strides = [2, 3]",
+        "pads = [1, 0, 2, 1]",
+        'auto_pad = "SAME_UPPER", output_shape = [12, 20], strides = [2, 3]',
+    ],
+)
 def test_transposed_convolutions_get_explicit_pads(attributes) -> None:
     model = build({"x": (1, 3, 6, 7)}, "y", f"y = ConvTranspose<{attributes}>(x, w)", w=noise(3, 2, 3, 4))
     after = rewritten(model, NormalizeWindows())

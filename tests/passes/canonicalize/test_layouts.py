@@ -15,19 +15,32 @@ def canonical(body: str, inputs=None, outputs: str = "y", **constants: object):
     return after
 
 
-@pytest.mark.parametrize(("middle", "expected"), [
-    ("b = Relu(a)", ["Relu"]), ("b = Add(a, c)", []), ("b = Clip(a, lo, hi)", ["Clip"]),
-    ("b = Softmax<axis = -1>(a)", ["Softmax"]), ("b = Concat<axis = 3>(a, a)", ["Concat"]),
-    ("b = Pad(a, pads)", []), ("b = Slice(a, starts, ends, axes)", ["Slice"]),
-    ("b = ReduceMean<keepdims = 1>(a, spatial)", ["ReduceMean"]),
-    ("s = Sigmoid(a)\nb = Mul(a, s)", ["Sigmoid", "Mul"]),
-    ("p, q = Split<axis = 3, num_outputs = 2>(a)\nb = Concat<axis = 3>(q, p)", ["Split", "Concat"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("middle", "expected"),
+    [
+        ("b = Relu(a)", ["Relu"]),
+        ("b = Add(a, c)", []),
+        ("b = Clip(a, lo, hi)", ["Clip"]),
+        ("b = Softmax<axis = -1>(a)", ["Softmax"]),
+        ("b = Concat<axis = 3>(a, a)", ["Concat"]),
+        ("b = Pad(a, pads)", []),
+        ("b = Slice(a, starts, ends, axes)", ["Slice"]),
+        ("b = ReduceMean<keepdims = 1>(a, spatial)", ["ReduceMean"]),
+        ("s = Sigmoid(a)\nb = Mul(a, s)", ["Sigmoid", "Mul"]),
+        ("p, q = Split<axis = 3, num_outputs = 2>(a)\nb = Concat<axis = 3>(q, p)", ["Split", "Concat"]),
+    ],
+)
 def test_layout_agnostic_ops_between_convolutions_need_no_transposes(middle, expected) -> None:
     known = {
-        "c": noise(4), "lo": np.float32(-1), "hi": np.float32(1), "pads": np.array([0, 1, 0, 0, 0, 0, 2, 0]),
-        "starts": np.array([1, 0]), "ends": np.array([5, 4]), "axes": np.array([1, -1]), "spatial": np.array([1, 2]),
-    }  # fmt: skip
+        "c": noise(4),
+        "lo": np.float32(-1),
+        "hi": np.float32(1),
+        "pads": np.array([0, 1, 0, 0, 0, 0, 2, 0]),
+        "starts": np.array([1, 0]),
+        "ends": np.array([5, 4]),
+        "axes": np.array([1, -1]),
+        "spatial": np.array([1, 2]),
+    }
     words = set(middle.replace("(", " ").replace(")", " ").replace(",", " ").split())
     channels = 8 if "Concat<axis = 3>(a" in middle else 4
     body = f"t = Conv(x, v)\na = {NHWC}(t)\n{middle}\nu = {NCHW}(b)\ny = Conv(u, w)"

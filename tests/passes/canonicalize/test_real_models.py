@@ -37,9 +37,13 @@ def test_thousands_of_nodes_take_seconds() -> None:
         lines = ["v0 = Relu(x)"]
         for i in range(blocks):
             lines += [
-                f"a{i} = Conv(v{i}, w)", f"b{i} = Mul(a{i}, k)", f"c{i} = Transpose<perm = [0, 2, 3, 1]>(b{i})",
-                f"d{i} = Relu(c{i})", f"e{i} = Transpose<perm = [0, 3, 1, 2]>(d{i})", f"v{i + 1} = Add(v{i}, e{i})",
-            ]  # fmt: skip
+                f"a{i} = Conv(v{i}, w)",
+                f"b{i} = Mul(a{i}, k)",
+                f"c{i} = Transpose<perm = [0, 2, 3, 1]>(b{i})",
+                f"d{i} = Relu(c{i})",
+                f"e{i} = Transpose<perm = [0, 3, 1, 2]>(d{i})",
+                f"v{i + 1} = Add(v{i}, e{i})",
+            ]
         model = build(
             {"x": (1, 3, 2, 2)}, f"v{blocks}", "\n".join(lines), w=noise(3, 3, 1, 1) / 9, k=np.full((3, 1, 1), 0.5)
         )
