@@ -13,6 +13,10 @@ import onnx_ir as ir
 from edgekit.passes.quantize.op_rules import OP_RULES, OpRule, Output
 from edgekit.passes.quantize.qparams import QParams
 
+# Attention masks add -inf, -3.4e38 or -1e9 to the scores; through these operators that stays what it is.
+_LEAST_MASK = 1e8
+_MASKED_OPS = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Reshape", "Transpose", "Slice", "Expand", "Unsqueeze"})
+
 
 @dataclass(slots=True)
 class Group:
@@ -56,9 +60,13 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
 def assign(model: ir.Model, float_ops: tuple[str, ...] = ()) -> Assignment:
     """The groups of ``model``'s quantizable values; depends on the structure alone, not on any data."""
     assignment = Assignment()
+    masked: set[ir.Value] = set()
     for node in model.graph:
+        if _carries_mask(node, masked):
+            masked.update(node.outputs)
+            continue
         rule = _applicable_rule(node, float_ops)
-        if rule is None:
+        if rule is None or any(value in masked for value in node.inputs):
             continue
         assignment.rules[node] = rule
         activation = fused_activation(node, rule)
@@ -121,6 +129,19 @@ def _clip_holds_zero(clip: ir.Node, source: ir.Value) -> bool:
     return (low is None or low.numpy().item() <= 0) and (high is None or high.numpy().item() >= 0)
 
 
+def _carries_mask(node: ir.Node, masked: set[ir.Value]) -> bool:
+    """Whether the output holds the huge numbers that hide positions from a Softmax; no scale suits those and others."""
+    if node.domain not in ("", "ai.onnx") or node.op_type not in _MASKED_OPS:
+        return False
+    return any(value in masked or _is_mask(constant(value)) for value in node.inputs if value is not None)
+
+
+def _is_mask(tensor: ir.TensorProtocol | None) -> bool:
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT:
+        return False
+    return bool(np.abs(tensor.numpy()).max(initial=0.0) >= _LEAST_MASK)
+
+
 def _applicable_rule(node: ir.Node, float_ops: tuple[str, ...]) -> OpRule | None:
     rule = OP_RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if rule is None or node.op_type in float_ops:
@@ -132,12 +153,7 @@ def _applicable_rule(node: ir.Node, float_ops: tuple[str, ...]) -> OpRule | None
     values = [value for _, value in activation_inputs(node, rule)]
     if not values or any(value.dtype != ir.DataType.FLOAT for value in values):
         return None
-    constants = [constant(value) for value in values]
-    if all(tensor is not None for tensor in constants):
-        return None
-    if any(tensor is not None and not np.all(np.isfinite(tensor.numpy())) for tensor in constants):
-        return None
-    return rule
+    return None if all(constant(value) is not None for value in values) else rule
 
 
 def _is_constant_or_absent(value: ir.Value | None) -> bool:

@@ -3,6 +3,9 @@
 Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnx_ir as ir
 
@@ -23,14 +26,14 @@ from edgekit.passes.quantize.rewrite import Rewriter
 from edgekit.passes.quantize.scheme import QuantizationScheme
 from edgekit.passes.quantize.weights import IntegerOperator, WeightedOperator, quantize_operator
 
+_MOST_WORKERS = 8
+
 
 def quantize_static(model: ir.Model, scheme: QuantizationScheme, calibration: Calibration) -> ir.Model:
     """A copy of the canonical float ``model`` with QDQ pairs at every quantized value and integer weights."""
     quantized = model.clone()
     rewriting = _Rewriting(quantized, scheme, calibration)
-    for node, rule in rewriting.assignment.rules.items():
-        if has_weight(node, rule):
-            rewriting.quantize_constants(node, rule)
+    rewriting.quantize_constants()
     rewriting.requantize_edges()
     for value in rewriting.assignment.quantized_values():
         rewriting.quantize_value(value)
@@ -64,13 +67,21 @@ class _Rewriting:
             self._chosen[id(group)] = self.calibration.group_qparams(group, self.scheme.observer)
         return self._chosen[id(group)]
 
-    def quantize_constants(self, node: ir.Node, rule: OpRule) -> None:
-        """Replace the weight of ``node``, and its bias, by dequantized integers; a correction may add a bias."""
+    def quantize_constants(self) -> None:
+        """Replace weights and biases by dequantized integers; operators are rounded side by side."""
+        weighted = [(node, rule) for node, rule in self.assignment.rules.items() if has_weight(node, rule)]
+        operators = [self._operator(node, rule) for node, rule in weighted]
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_WORKERS)) as pool:
+            integers = pool.map(lambda operator: quantize_operator(operator, self.scheme), operators)
+            for (node, rule), codes in zip(weighted, integers, strict=True):
+                self._replace_constants(node, rule, codes)
+
+    def _replace_constants(self, node: ir.Node, rule: OpRule, integers: IntegerOperator) -> None:
+        """A bias correction may add a bias."""
         assert rule.weight is not None
         weight = node.inputs[rule.weight]
         bias = None if rule.bias is None else input_of(node, rule.bias)
         assert weight is not None
-        integers = quantize_operator(self._operator(node, rule, weight, bias), self.scheme)
         node.replace_input_with(rule.weight, self._dequantized_weight(node, weight, integers))
         if integers.bias is None or integers.bias_qparams is None or rule.bias is None:
             return
@@ -81,10 +92,12 @@ class _Rewriting:
             node.resize_inputs(rule.bias + 1)
         node.replace_input_with(rule.bias, dequantizer.outputs[0])
 
-    def _operator(self, node: ir.Node, rule: OpRule, weight: ir.Value, bias: ir.Value | None) -> WeightedOperator:
-        (_, source), *_ = activation_inputs(node, rule)
+    def _operator(self, node: ir.Node, rule: OpRule) -> WeightedOperator:
+        assert rule.weight is not None
+        weight, (_, source) = node.inputs[rule.weight], next(activation_inputs(node, rule))
+        bias = None if rule.bias is None else input_of(node, rule.bias)
         tensor, bias_tensor = constant(weight), constant(bias)
-        assert tensor is not None
+        assert weight is not None and tensor is not None
         return WeightedOperator(
             weight=tensor.numpy().astype(np.float32),
             axis=rule.weight_axis(node),

@@ -54,10 +54,15 @@ def check_contract(model: ir.Model) -> None:
             assert value_of(node.inputs[1]).shape == () and value_of(node.inputs[2]).dtype == np.int8
         if node.op_type in ("Conv", "Gemm"):
             check_weighted(node)
-        if node.op_type in SAME_SCALE and node.inputs[0].producer().op_type == "DequantizeLinear":
+        if node.op_type in SAME_SCALE and is_dequantized(node.inputs[0]):
             count = len(node.inputs) if node.op_type in ("Concat", "Max", "Min") else 1
             for value in node.inputs[:count]:
                 assert params(value) == output_params(node.outputs[0])
+
+
+def is_dequantized(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
 
 
 def check_weighted(node: ir.Node) -> None:
@@ -297,6 +302,21 @@ def test_seven_bit_weights_keep_to_seven_bits() -> None:
 def test_static_int8_without_calibration() -> None:
     with pytest.raises(UsageError, match="needs calibration data"):
         quantize(mobile_network(), NEAREST)
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e9, float(np.finfo(np.float32).min)])
+def test_an_attention_mask_stays_float(mask: float) -> None:
+    n = Network(1, 4, 4)
+    scores = n.op("MatMul", ["x", n.constant(n.random.normal(size=(4, 4)).astype(np.float32), "w")], "scores")
+    hidden = n.constant(np.triu(np.full((4, 4), mask, np.float32), 1), "mask")
+    masked = n.op("Reshape", [n.op("Add", [scores, hidden], "a"), n.constant(np.array([4, 4]), "shape")], "masked")
+    weights = n.op("Softmax", [masked], "weights", axis=-1)
+    model = n.model(n.gemm(weights, n.random.normal(size=(3, 4)), None, "y"))
+    samples = images(12, shape=(1, 4, 4))
+    network = quantized(model, BEST, samples)
+    softmax = next(node for node in network.graph if node.op_type == "Softmax")
+    assert [node.op_type for node in softmax.predecessors()] == ["Reshape"]
+    assert sqnr_db(run(model, samples), run(network, samples)) > 25
 
 
 UNARY = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "Exp", "Clip6")
