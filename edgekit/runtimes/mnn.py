@@ -101,7 +101,9 @@ class MnnSession:
     def _spec(self, path: Path, name: str, tensor: Any) -> TensorSpec:
         dtype, shape = self._dtypes.get(tensor.getDataType()), tuple(int(size) for size in tensor.getShape())
         if dtype is None or any(size <= 0 for size in shape):
-            raise ModelError(f'{path}: MNN gives "{name}" the shape {shape} and no type that it can run; export it again')
+            raise ModelError(
+                f'{path}: MNN gives "{name}" the shape {shape} and no type that it can run; export it again'
+            )
         return TensorSpec(name=name, dtype=dtype, shape=shape)
 
     def _feed(self, feeds: Mapping[str, Array]) -> None:

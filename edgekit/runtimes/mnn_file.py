@@ -1,7 +1,7 @@
 """Reads the parts of an ``.mnn`` flatbuffer that edgekit needs, without a schema compiler.
 
-Tables and field numbers: MNN 3.6, ``schema/default/MNN.fbs`` (https://github.com/alibaba/MNN). A table's field numbers never
-change in a flatbuffer schema, only grow; files of other MNN versions read the same.
+Tables and field numbers: MNN 3.6, ``schema/default/MNN.fbs`` (https://github.com/alibaba/MNN). The field numbers of a
+flatbuffer schema only grow; files of other MNN versions read the same.
 """
 
 import struct
@@ -88,7 +88,7 @@ class MnnFile:
         return at + self._unsigned(at)
 
     def vector(self, at: int) -> tuple[int, int]:
-        """The first element's position and the length of the vector that the offset at ``at`` points to; (0, 0) for none."""
+        """The first element's position and the length of the vector that ``at`` points to; (0, 0) for none."""
         if not at:
             return 0, 0
         start = self.follow(at)

@@ -1,7 +1,7 @@
 """MNN through its own converter, with edgekit's scales: the same integers as in the other formats.
 
-Two steps, because MNN's converter gets QDQ graphs wrong and a large fully connected layer in one step: the float graph becomes a
-float ``.mnn``; that and the scales become the int8 one. Its interface is always float, in the source model's layout.
+Two steps, because MNN's converter gets QDQ graphs wrong, and a large fully connected layer in one step: the float graph
+becomes a float ``.mnn``, and that and the scales become the int8 one. The interface is float, in the source's layout.
 """
 
 import tempfile
@@ -27,7 +27,8 @@ from edgekit.runtimes.process import RuntimeProcess
 class MnnExporter:
     """Writes ``.mnn``. The interface is float32 (int32 for integers) even where int8 is asked for: MNN has no other.
 
-    ``int8-weights`` and ``int8-dynamic`` give the same file; MNN computes dynamically when it is loaded with ``memory: low``.
+    ``int8-weights`` and ``int8-dynamic`` give the same kind of file: MNN computes dynamically when the application
+    loads it with ``memory: low``, and in float otherwise.
     """
 
     format = "mnn"
@@ -44,7 +45,7 @@ class MnnExporter:
         return known_unsupported(model)
 
     def export(self, model: ir.Model, options: ExportOptions, path: Path) -> ExportedInterface:
-        """Write ``model`` to ``path``; see the class for ``options.io`` and the precisions. ``options.layout`` is always keep.
+        """Write ``model`` to ``path``, its interface in float and in the source's layout whatever ``options`` ask for.
 
         Raises UnsupportedError naming all nodes that MNN cannot express, and ModelError when its converter fails.
         """
@@ -59,8 +60,11 @@ class MnnExporter:
                 written = folder / "half.mnn"
             elif graph.weights:
                 written = _quantize(graph, written, folder)
-            path.write_bytes(_stable_identity(written.read_bytes(), path))
-        return _check(model, path)
+            content = _stable_identity(written.read_bytes(), path)
+            written.write_bytes(content)
+            interface = _check(model, written, path)
+        path.write_bytes(content)
+        return interface
 
 
 def _float_graph(model: ir.Model) -> FloatGraph:
@@ -100,9 +104,9 @@ def _stable_identity(content: bytes, path: Path) -> bytes:
     return content[:start] + identity.encode().ljust(length, b"\0") + content[start + length :]
 
 
-def _check(model: ir.Model, path: Path) -> ExportedInterface:
-    """Load the file in MNN and give its interface in the source model's order."""
-    with RuntimeProcess("mnn", path) as process:
+def _check(model: ir.Model, written: Path, path: Path) -> ExportedInterface:
+    """Load what will be ``path`` in MNN and give its interface in the source model's order."""
+    with RuntimeProcess("mnn", written, label=str(path)) as process:
         inputs = {spec.name: spec for spec in process.inputs}
         outputs = {spec.name: spec for spec in process.outputs}
     return ExportedInterface(
@@ -114,15 +118,15 @@ def _check(model: ir.Model, path: Path) -> ExportedInterface:
 def _spec(path: Path, specs: dict[str, TensorSpec], value: ir.Value) -> TensorSpec:
     name = value.name or ""
     if name not in specs:
-        raise ModelError(f'{path}: MNN\'s converter lost "{name}"; it found {", ".join(specs)}; export the other formats')
+        raise ModelError(
+            f'{path}: MNN\'s converter lost "{name}"; it found {", ".join(specs)}; export the other formats'
+        )
     return specs[name]
 
 
 def _nodes_of(model: ir.Model, op_types: tuple[str, ...]) -> list[UnsupportedNode]:
     reason = "MNN's converter does not know it"
-    return [
-        UnsupportedNode(node.op_type, node.name or "", reason) for node in model.graph if node.op_type in op_types
-    ]
+    return [UnsupportedNode(node.op_type, node.name or "", reason) for node in model.graph if node.op_type in op_types]
 
 
 @contextmanager

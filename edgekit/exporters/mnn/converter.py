@@ -1,7 +1,7 @@
 """Runs MNN's converter: in a subprocess, in a directory of its own, believing nothing but what can be checked.
 
-The converter segfaults on some files, clashes with TensorFlow's protobuf, and keeps scratch files in the working directory: two
-conversions in one directory corrupt each other. Its exit code and its return value are 0 whatever happens. Its console scripts
+The converter segfaults on some files, clashes with TensorFlow's protobuf, and keeps scratch files in the working
+directory: two conversions in one directory corrupt each other. It exits with 0 whatever happens. Its console scripts
 and the ``MNN.tools`` package send telemetry; the compiled module ``_tools`` does not.
 """
 
@@ -30,7 +30,7 @@ class UnsupportedOpsError(ModelError):
 
 
 def convert_onnx(source: Path, target: Path) -> None:
-    """Convert a float ONNX file to a float ``.mnn`` file. Raises UnsupportedOpsError, or ModelError when it fails otherwise."""
+    """Convert a float ONNX file to a float ``.mnn`` file. Raises UnsupportedOpsError, or ModelError when it fails."""
     # The While loops that the converter makes of an LSTM or GRU by default do not run in MNN's sessions.
     _convert(["-f", "ONNX", "--modelFile", str(source.resolve()), "--useOriginRNNImpl"], target)
 

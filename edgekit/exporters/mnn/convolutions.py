@@ -1,4 +1,4 @@
-"""Everything with constant weights becomes a two-dimensional convolution that MNN's converter neither splits nor renames."""
+"""Everything with constant weights becomes a two-dimensional convolution that MNN neither splits nor renames."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def dense(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     weight = constant_array(value)
     if source is None or value is None or weight is None or weight.ndim != 2 or weight.dtype != np.float32:
         return
-    transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0)
+    transposed = node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0))
     matrix = weight if transposed else weight.T
     units, depth = matrix.shape
     last, bias = _find_bias(editor, node, units)
@@ -130,7 +130,7 @@ def _build(
         end, convolution.op_type, inputs, convolution.attributes, shape=shape, name=f"{final.name}_convolution"
     )
     if activation is not None:
-        inputs = [value, *activation.inputs[1:]]
+        inputs = [value, *[bound for bound in activation.inputs[1:] if bound is not None]]
         value = editor.node(end, activation.op_type, inputs, shape=shape, name=f"{final.name}_activation")
     stripped.inherit(value, final)
     editor.replace(final, editor.reshape(end, value, static_shape(final), f"{final.name}_reshaped"))
@@ -152,7 +152,11 @@ def _repeat_channels(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -
 
 def _split_groups(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     # Given: x -> Conv(group=2) -> Relu -> y.  Result: x -> Split -> [Conv -> Relu, Conv -> Relu] -> Concat -> y
-    source, value, bias = node.inputs[0], node.inputs[1], constant_array(node.inputs[2] if len(node.inputs) > 2 else None)
+    source, value, bias = (
+        node.inputs[0],
+        node.inputs[1],
+        constant_array(node.inputs[2] if len(node.inputs) > 2 else None),
+    )
     weight = constant_array(value)
     assert source is not None and value is not None and weight is not None
     groups = node.attributes.get_int("group", 1)

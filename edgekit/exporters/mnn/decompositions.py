@@ -17,8 +17,15 @@ def general_gemm(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> No
     alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
     bias = constant_array(node.inputs[2] if len(node.inputs) > 2 else None)
     units = static_shape(node.outputs[0])[1]
-    vector_bias = len(node.inputs) < 3 or (bias is not None and bias.size in (1, units) and bias.shape[:-1] in ((), (1,)))
-    if constant_array(right) is not None and alpha == beta == 1.0 and not node.attributes.get_int("transA", 0) and vector_bias:
+    vector_bias = len(node.inputs) < 3 or (
+        bias is not None and bias.size in (1, units) and bias.shape[:-1] in ((), (1,))
+    )
+    if (
+        constant_array(right) is not None
+        and alpha == beta == 1.0
+        and not node.attributes.get_int("transA", 0)
+        and vector_bias
+    ):
         return
     output = node.outputs[0]
     name, shape = output.name or "gemm", static_shape(output)
@@ -30,6 +37,27 @@ def general_gemm(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> No
         addend = node.inputs[2] if beta == 1.0 else _scaled(editor, node, node.inputs[2], beta, f"{name}_addend")
         result = editor.node(node, "Add", [result, addend], shape=shape, name=f"{name}_sum")
     editor.replace(output, result)
+
+
+def less(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """``a < b`` is ``b > a``, which MNN gets right for two tensors."""
+    output = node.outputs[0]
+    greater = editor.node(node, "Greater", node.inputs[::-1], shape=static_shape(output), name=f"{output.name}_greater")
+    greater.dtype = ir.DataType.BOOL
+    editor.replace(output, greater)
+
+
+def cast_to_bool(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """What is not equal to 0 is true; MNN's Cast keeps the number."""
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or node.attributes.get_int("to", 0) != ir.DataType.BOOL or source.dtype is None:
+        return
+    zero = editor.constant(np.array(0, source.dtype.numpy()), f"{output.name}_zero")
+    shape = static_shape(output)
+    equal = editor.node(node, "Equal", [source, zero], shape=shape, name=f"{output.name}_equal")
+    unequal = editor.node(node, "Not", [equal], shape=shape, name=f"{output.name}_unequal")
+    equal.dtype = unequal.dtype = ir.DataType.BOOL
+    editor.replace(output, unequal)
 
 
 def mish(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
@@ -81,7 +109,7 @@ def group_normalization(editor: GraphEditor, stripped: FloatGraph, node: ir.Node
 
 
 def reduction(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
-    """ReduceL1, L2, SumSquare, LogSum and LogSumExp around ReduceSum; MNN ignores the axes that they take as an input."""
+    """ReduceL1, L2, SumSquare, LogSum and LogSumExp around ReduceSum; MNN ignores the axes of the others."""
     source, output, kind = node.inputs[0], node.outputs[0], node.op_type
     assert source is not None
     shape, full = static_shape(output), static_shape(source)

@@ -49,9 +49,11 @@ class GraphEditor:
         shape: Sequence[int],
         name: str,
     ) -> ir.Value:
-        """The float output, of ``shape`` and called ``name`` (or a free name like it), of a new node put before ``before``."""
+        """The float output of a new node put before ``before``: of ``shape``, called ``name`` or something like it."""
         output = ir.Value(name=self.unique(name), shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
-        made = ir.node(op_type, inputs, dict(attributes or {}), outputs=[output], name=self.unique(f"{output.name}_node"))
+        made = ir.node(
+            op_type, inputs, dict(attributes or {}), outputs=[output], name=self.unique(f"{output.name}_node")
+        )
         self.graph.insert_before(before, made)
         return output
 

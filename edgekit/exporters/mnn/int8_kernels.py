@@ -1,14 +1,18 @@
 """Ways around int8 kernels of MNN that compute something else than the network asks for.
 
-MNN decides by itself what runs in int8: whatever has a kernel and quantized neighbours; quantization even spreads through
-poolings and copies. Measured with MNN 3.6.1 (and read in its source, ``CPUBackend.cpp``, ``Pipeline.cpp``):
+MNN decides by itself what runs in int8: whatever has a kernel and quantized neighbours; quantization even spreads
+through poolings and copies. Measured with MNN 3.6.1, and read in its source (``CPUBackend.cpp``, ``Pipeline.cpp``):
 
 - Max, Min and MaxPool compare the bytes of x86's offset codes as if they were signed: garbage.
 - AveragePool rounds down: half a step of bias on every value, which grows to several steps in the next layer.
 - A Relu fused into an Add, Sub or Mul clamps the codes at 0 instead of at the zero point.
-- A depthwise convolution truncates its bias and its output's zero point to whole steps of the accumulator, and takes weight scales
-  below 1e-6 for 1e-6.
+- A depthwise convolution truncates its bias and its output's zero point to whole steps of the accumulator, and takes
+  weight scales below 1e-6 for 1e-6 (``CPUConvolution.cpp``, ``updateInputOutputScale``).
 """
+
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +24,9 @@ _LOWEST = np.float32(-3.4e38)
 _LEAST_DEPTHWISE_SCALE = 1e-6
 # float32 has no fractions beyond.
 _LARGEST_FRACTION = 2**22
+# A larger average costs more bytes of weights than its conversions to float and back cost time.
+_MAX_TAPS = 16
+_POINTWISE = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1]}
 
 
 def in_float(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
@@ -31,6 +38,29 @@ def in_float(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     source = node.inputs[0]
     if source is not None and _is_quantized(stripped, node):
         node.replace_input_with(0, _barrier(editor, node, source, f"{source.name}_float"))
+
+
+def average_pool(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """An AveragePool becomes a reduction, a depthwise convolution, or runs in float, in this order of preference.
+
+    Given:  x[N,C,H,W] -> AveragePool(2x2) -> y
+    Result: x -> Conv(group=C, every weight 1/4) -> y
+    """
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or not _is_quantized(stripped, node):
+        return
+    kernel = tuple(node.attributes.get_ints("kernel_shape", []))
+    padded = any(node.attributes.get_ints("pads", []))
+    counts_pads = bool(node.attributes.get_int("count_include_pad", 0))
+    if kernel == static_shape(source)[2:] and not padded:
+        _reduce(editor, node, "ReduceMean")
+    elif len(kernel) == 2 and math.prod(kernel) <= _MAX_TAPS and (counts_pads or not padded) and not _extends(node):
+        names = ("kernel_shape", "strides", "pads", "dilations")
+        attributes = {name: node.attributes[name].value for name in names if name in node.attributes}
+        averaged = _depthwise(editor, stripped, node, source, attributes)
+        editor.replace(output, averaged)
+    else:
+        pool_in_float(editor, stripped, node)
 
 
 def pool_in_float(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
@@ -56,46 +86,39 @@ def reduce_globally(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) ->
     Given:  x[N,C,H,W] -> GlobalAveragePool -> y
     Result: x -> ReduceMean(axes 2, 3) -> y
     """
-    source, output = node.inputs[0], node.outputs[0]
-    if source is None or not _is_quantized(stripped, node):
-        return
-    op_type = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[node.op_type]
-    axes = editor.integers(range(2, len(static_shape(source))), f"{output.name}_axes")
-    reduced = editor.node(
-        node, op_type, [source, axes], {"keepdims": 1}, shape=static_shape(output), name=f"{output.name}_reduced"
-    )
-    editor.replace(output, reduced)
+    if _is_quantized(stripped, node):
+        _reduce(editor, node, {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[node.op_type])
 
 
-def relu(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
-    """A Relu that MNN does not fuse into a convolution becomes a Clip, which MNN fuses into nothing and runs in float.
+def rectify(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """A Relu or Relu6 that stands alone gets an identity convolution to be fused into, an int8 kernel like any other.
 
     Given:  a, b -> Add -> Relu -> y
-    Result: a, b -> Add (with y's scales: it saturates at 0) -> Clip(0, ) -> y
+    Result: a, b -> Add (with y's scales) -> Conv(group=C, every weight 1) -> Relu -> y
     """
     source, output = node.inputs[0], node.outputs[0]
     if source is None:
         return
-    _saturate(stripped, source, output)
+    if source.name not in stripped.activations and only_user(source) is node:
+        # What is clipped saturates at the ends of the clipped result's integers.
+        stripped.inherit(source, output)
     producer = source.producer()
-    fuses = producer is not None and producer.op_type in ("Conv", "ConvTranspose") and only_user(source) is node
-    if not fuses:
+    if producer is not None and producer.op_type in ("Conv", "ConvTranspose") and only_user(source) is node:
+        return
+    if len(static_shape(output)) == 4 and _is_fusible(node) and _is_quantized(stripped, node):
+        node.replace_input_with(0, _depthwise(editor, stripped, node, source, _POINTWISE))
+    elif node.op_type == "Relu":
+        # MNN would fuse it wrongly; it fuses no Clip without an upper end.
         zero = editor.constant(np.array(0, np.float32), f"{output.name}_lowest")
         clipped = editor.node(node, "Clip", [source, zero], shape=static_shape(output), name=f"{output.name}_clipped")
         editor.replace(output, clipped)
 
 
-def clip(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
-    """What is clipped gets the scales of the result, at whose ends its integers saturate."""
-    if node.inputs[0] is not None:
-        _saturate(stripped, node.inputs[0], node.outputs[0])
-
-
 def depthwise(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     """Nudge a depthwise convolution's bias so that MNN's truncations give the nearest integers.
 
-    MNN starts the accumulator at ``trunc(bias / unit) + trunc(zero_point / ratio)``; wanted is ``round(bias / unit + zero_point /
-    ratio)``. The nudge is at most 1.25 units, a few hundredths of an output step.
+    MNN starts the accumulator at ``trunc(bias / unit) + trunc(zero_point / ratio)``; wanted is
+    ``round(bias / unit + zero_point / ratio)``. The nudge is at most 1.25 units, a few hundredths of an output step.
     """
     source, weight, output = node.inputs[0], node.inputs[1], node.outputs[0]
     if source is None or weight is None:
@@ -105,7 +128,13 @@ def depthwise(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     quantized, produced = stripped.activations.get(source.name or ""), stripped.activations.get(final.name or "")
     scales = stripped.weights.get(weight.name or "")
     units = static_shape(weight)[0]
-    if quantized is None or produced is None or scales is None or node.attributes.get_int("group", 1) != units or units == 1:
+    if (
+        quantized is None
+        or produced is None
+        or scales is None
+        or node.attributes.get_int("group", 1) != units
+        or units == 1
+    ):
         return
     scales = np.broadcast_to(np.maximum(scales, np.float32(_LEAST_DEPTHWISE_SCALE)), (units,))
     stripped.weights[weight.name or ""] = scales
@@ -121,11 +150,6 @@ def depthwise(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     node.replace_input_with(2, nudged)
 
 
-def _saturate(stripped: FloatGraph, source: ir.Value, output: ir.Value) -> None:
-    if source.name not in stripped.activations and only_user(source) is not None and not source.is_graph_input():
-        stripped.inherit(source, output)
-
-
 def _is_quantized(stripped: FloatGraph, node: ir.Node) -> bool:
     return any(value is not None and value.name in stripped.activations for value in (*node.inputs, *node.outputs))
 
@@ -134,3 +158,43 @@ def _barrier(editor: GraphEditor, before: ir.Node, value: ir.Value, name: str) -
     # An identity that MNN's converter does not remove and that has no scales: a constant without them makes it float.
     lowest = editor.constant(np.array(_LOWEST), f"{name}_lowest")
     return editor.node(before, "Max", [value, lowest], shape=static_shape(value), name=name)
+
+
+def _reduce(editor: GraphEditor, node: ir.Node, op_type: str) -> None:
+    source, output = node.inputs[0], node.outputs[0]
+    assert source is not None
+    axes = editor.integers(range(2, len(static_shape(source))), f"{output.name}_axes")
+    shape = static_shape(output)
+    editor.replace(
+        output, editor.node(node, op_type, [source, axes], {"keepdims": 1}, shape=shape, name=f"{output.name}_reduced")
+    )
+
+
+def _depthwise(
+    editor: GraphEditor, stripped: FloatGraph, node: ir.Node, source: ir.Value, attributes: Mapping[str, Any]
+) -> ir.Value:
+    # A depthwise convolution whose equal weights sum to 1; each of them is the code 127.
+    name, channels = node.outputs[0].name, static_shape(source)[1]
+    kernel = attributes["kernel_shape"]
+    taps = math.prod(kernel)
+    weight = editor.constant(np.full((channels, 1, *kernel), 1 / taps, np.float32), f"{name}_ones")
+    stripped.weights[weight.name or ""] = np.full(channels, 1 / (127 * taps), np.float32)
+    shape = static_shape(node.outputs[0])
+    attributes = {**attributes, "group": channels}
+    value = editor.node(node, "Conv", [source, weight], attributes, shape=shape, name=f"{name}_depthwise")
+    stripped.inherit(value, node.outputs[0])
+    return value
+
+
+def _is_fusible(node: ir.Node) -> bool:
+    if node.op_type == "Relu":
+        return True
+    bounds = [constant_array(value) for value in node.inputs[1:]]
+    return len(bounds) == 2 and all(
+        bound is not None and float(bound) == wanted for bound, wanted in zip(bounds, (0.0, 6.0), strict=True)
+    )
+
+
+def _extends(node: ir.Node) -> bool:
+    # With ceil_mode, the last windows may reach beyond the padded image and count less.
+    return bool(node.attributes.get_int("ceil_mode", 0))

@@ -1,7 +1,7 @@
 """The float graph as MNN wants it: one rewrite per operator that MNN's converter or its int8 kernels get wrong.
 
-Measured with MNN 3.6.1 against onnxruntime (``tests/exporters/mnn/test_operators.py`` repeats it). To teach edgekit another
-rewrite, add a function and its row in ``_REWRITES``; what has no correct form in MNN gets a row in ``unsupported.py``.
+Measured with MNN 3.6.1 against onnxruntime; ``tests/exporters/mnn/test_operators.py`` repeats it. To teach edgekit
+another rewrite, add a function and its row here; what has no correct form in MNN gets a row in ``unsupported.py``.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,10 @@ Rewrite = Callable[[GraphEditor, FloatGraph, ir.Node], None]
 # Decompositions come first: they leave operators that the later ones know.
 _REWRITES: tuple[dict[str, Rewrite], ...] = (
     {
+        "Cast": decompositions.cast_to_bool,
         "Gemm": decompositions.general_gemm,
         "GroupNormalization": decompositions.group_normalization,
+        "Less": decompositions.less,
         "Mean": decompositions.mean,
         "Mish": decompositions.mish,
         "Pad": decompositions.pad,
@@ -39,25 +41,28 @@ _REWRITES: tuple[dict[str, Rewrite], ...] = (
     {"Conv": convolutions.ungroup},
 )
 
-_INT8_REWRITES: dict[str, Rewrite] = {
-    "Abs": int8_kernels.in_float,
-    "AveragePool": int8_kernels.pool_in_float,
-    "Clip": int8_kernels.clip,
-    "Conv": int8_kernels.depthwise,
-    "GlobalAveragePool": int8_kernels.reduce_globally,
-    "GlobalMaxPool": int8_kernels.reduce_globally,
-    "Max": int8_kernels.in_float,
-    "MaxPool": int8_kernels.pool_in_float,
-    "Min": int8_kernels.in_float,
-    "Relu": int8_kernels.relu,
-    "Sign": int8_kernels.in_float,
-}
+_INT8_REWRITES: tuple[dict[str, Rewrite], ...] = (
+    {
+        "Abs": int8_kernels.in_float,
+        "AveragePool": int8_kernels.average_pool,
+        "Clip": int8_kernels.rectify,
+        "GlobalAveragePool": int8_kernels.reduce_globally,
+        "GlobalMaxPool": int8_kernels.reduce_globally,
+        "Max": int8_kernels.in_float,
+        "MaxPool": int8_kernels.pool_in_float,
+        "Min": int8_kernels.in_float,
+        "Relu": int8_kernels.rectify,
+        "Sign": int8_kernels.in_float,
+    },
+    # Behind all that make convolutions.
+    {"Conv": int8_kernels.depthwise},
+)
 
 
 def lower(stripped: FloatGraph) -> None:
-    """Rewrite ``stripped`` in place. Its outputs stay equal within float rounding, and so do the names of its interface."""
+    """Rewrite ``stripped`` in place. Outputs stay equal within float rounding, and the interface keeps its names."""
     editor = GraphEditor(stripped.model.graph)
-    passes = (*_REWRITES, _INT8_REWRITES) if stripped.static else _REWRITES
+    passes = (*_REWRITES, *_INT8_REWRITES) if stripped.static else _REWRITES
     for rewrites in passes:
         for node in list(editor.graph):
             if node.domain in ("", "ai.onnx") and node.op_type in rewrites and node.graph is not None:

@@ -1,7 +1,7 @@
 """The integers of an ``.mnn`` file: MNN's compression parameters, and the scales of its tensors.
 
-MNN's converter quantizes convolutions only, and gives scales to their inputs and outputs only. MNN runs every operation in int8
-whose kernel can and whose tensors all have scales, so edgekit adds those of the other tensors itself.
+MNN's converter quantizes convolutions only, and gives scales to their inputs and outputs only. MNN runs every operation
+in int8 that has such a kernel and whose tensors all have scales, so edgekit adds those of the other tensors itself.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.exporters.mnn.editor import static_shape
+from edgekit.exporters.mnn.editor import fused_activation, static_shape
 from edgekit.exporters.mnn.strip import ActivationQuantization, FloatGraph
 from edgekit.runtimes.mnn_file import NET_TENSOR_DESCRIBE, MnnFile, Operation
 
@@ -21,7 +21,7 @@ _CONVOLUTIONS = ("Convolution", "ConvolutionDepthwise")
 _LOWEST, _HIGHEST = -128, 127
 _INT8 = 6  # DataType_DT_INT8
 
-# Where a TensorDescribe {index 1, quantInfo 4} and a TensorQuantInfo {scale 0, zero 1, min 2, max 3, type 4} keep their fields.
+# Where a TensorDescribe {index 1, quantInfo 4} and a TensorQuantInfo {scale 0, zero 1, min 2, max 3, type 4} keep them.
 _DESCRIBE_VTABLE = struct.pack("<7H2x", 14, 12, 0, 4, 0, 0, 8)
 _QUANT_INFO_VTABLE = struct.pack("<7H2x", 14, 24, 4, 8, 12, 16, 20)
 
@@ -31,13 +31,12 @@ def quantized_convolutions(file: MnnFile, graph: FloatGraph) -> Iterator[tuple[O
     nodes = {node.outputs[0].name: node for node in graph.model.graph if node.op_type == "Conv"}
     for operation in file.operations:
         node = nodes.get(operation.name)
-        if operation.type_name in _CONVOLUTIONS and node is not None and node.inputs[1] is not None:
-            if (node.inputs[1].name or "") in graph.weights:
-                yield operation, node
+        if operation.type_name in _CONVOLUTIONS and node is not None and _weight_name(node) in graph.weights:
+            yield operation, node
 
 
 def compression_parameters(file: MnnFile, graph: FloatGraph) -> str | None:
-    """MNN's compressionParamsFile (JSON) for the float file that ``graph`` became, or None when it has nothing to quantize."""
+    """MNN's compressionParamsFile (JSON) for the float file that ``graph`` became; None when nothing is quantized."""
     layers = []
     for operation, node in quantized_convolutions(file, graph):
         quantized, produced = node.inputs[0], _activated(node)
@@ -107,10 +106,13 @@ def _tensor_describes(tensors: Mapping[int, ActivationQuantization], start: int)
     return bytes(block)
 
 
+def _weight_name(node: ir.Node) -> str:
+    weight = node.inputs[1]
+    return (weight.name or "") if weight is not None else ""
+
+
 def _activated(node: ir.Node) -> ir.Value:
     # MNN computes a Relu or Relu6 inside the convolution; its output carries the scales then.
-    from edgekit.exporters.mnn.editor import fused_activation
-
     activation = fused_activation(node.outputs[0])
     return activation.outputs[0] if activation is not None else node.outputs[0]
 

@@ -14,6 +14,13 @@ def _dilated(node: ir.Node) -> str | None:
     return "MNN has no dilated pooling" if any(dilation != 1 for dilation in dilations) else None
 
 
+def _average(node: ir.Node) -> str | None:
+    is_padded_volume = len(node.attributes.get_ints("kernel_shape", [])) == 3 and any(
+        node.attributes.get_ints("pads", [])
+    )
+    return f"{_WRONG} for padded volumes" if is_padded_volume else None
+
+
 def _resize(node: ir.Node) -> str | None:
     mode = node.attributes.get_string("mode", "nearest")
     transformation = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
@@ -45,6 +52,7 @@ def _always(node: ir.Node) -> str | None:
 
 
 _RULES: dict[str, Callable[[ir.Node], str | None]] = {
+    "AveragePool": _average,
     "LpPool": _always,
     "MaxPool": _dilated,
     "Mod": _mod,
