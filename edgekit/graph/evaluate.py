@@ -25,7 +25,7 @@ def is_deterministic(node: ir.Node) -> bool:
 
 
 def evaluate(node: ir.Node, inputs: Sequence[np.ndarray[Any, Any] | None]) -> list[np.ndarray[Any, Any]] | None:
-    """The outputs of ``node`` for these inputs (None: omitted); None when neither onnxruntime nor ONNX's reference can."""
+    """The outputs of ``node`` for these inputs (None: omitted); None when it cannot be computed here."""
     proto = ir.serde.serialize_node(node)
     del proto.input[:], proto.output[:]
     proto.input.extend("" if array is None else f"i{index}" for index, array in enumerate(inputs))

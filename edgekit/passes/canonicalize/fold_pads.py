@@ -12,13 +12,15 @@ from edgekit.graph.queries import (
     is_op,
     produced_by,
     shape_of,
-    single_consumer,
 )
 from edgekit.graph.windows import window
 
+Amounts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+"""Row 0 pads the begin of each axis, row 1 the end."""
+
 
 class FoldPads(RewritePass):
-    """Folds a constant Pad over spatial axes into its only consumer, where the result is the same.
+    """Folds a constant Pad over spatial axes into its consumers, where the result is the same.
 
     Given:
         x -> Pad([0,0,0,0, 0,0,1,1], 0) -> Conv(pads=[0,0,0,0])
@@ -31,28 +33,34 @@ class FoldPads(RewritePass):
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:
-        """``node`` is the Conv or the pooling."""
-        if not is_op(node, "Conv", "AveragePool", "MaxPool"):
+        """``node`` is the Pad."""
+        if not is_op(node, "Pad") or attribute(node, "mode") != "constant" or node.outputs[0].is_graph_output():
             return False
-        pad = produced_by(node.inputs[0], "Pad")
-        if pad is None or single_consumer(pad.outputs[0]) is not node or attribute(pad, "mode") != "constant":
+        amounts = pad_amounts(node)
+        consumers = [use.node for use in node.outputs[0].uses()]
+        if amounts is None or (amounts < 0).any() or amounts[:, :2].any() or not consumers:
             return False
-        amounts = pad_amounts(pad)
-        if amounts is None or (amounts < 0).any() or amounts[:, :2].any() or not _is_equivalent(node, pad, amounts):
+        # All or none: a convolution that cannot express its padding in some format would pad once more.
+        if not all(_is_equivalent(consumer, node, amounts) for consumer in consumers):
             return False
-        own = window(node)
-        begin = [int(a + b) for a, b in zip(own.begin, amounts[0, 2:], strict=True)]
-        end = [int(a + b) for a, b in zip(own.end, amounts[1, 2:], strict=True)]
-        node.attributes.pop("auto_pad", None)
-        node.attributes["pads"] = ir.AttrInt64s("pads", begin + end)
-        if node.op_type == "AveragePool":
-            node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
-        node.replace_input_with(0, pad.inputs[0])
-        editor.remove_unused(pad.outputs[0])
+        for consumer in consumers:
+            _fold(consumer, node.inputs[0], amounts)
+        editor.remove_unused(node.outputs[0])
         return True
 
 
-def pad_amounts(pad: ir.Node) -> np.ndarray[tuple[int, int], np.dtype[np.int64]] | None:
+def _fold(consumer: ir.Node, x: ir.Value | None, amounts: Amounts) -> None:
+    own = window(consumer)
+    begin = [int(a + b) for a, b in zip(own.begin, amounts[0, 2:], strict=True)]
+    end = [int(a + b) for a, b in zip(own.end, amounts[1, 2:], strict=True)]
+    consumer.attributes.pop("auto_pad", None)
+    consumer.attributes["pads"] = ir.AttrInt64s("pads", begin + end)
+    if consumer.op_type == "AveragePool":
+        consumer.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
+    consumer.replace_input_with(0, x)
+
+
+def pad_amounts(pad: ir.Node) -> Amounts | None:
     """A [2, rank] array: begin and end padding for every axis of a Pad node; None when it is not constant."""
     assert pad.inputs[0] is not None
     rank = len(shape_of(pad.inputs[0]))
@@ -70,8 +78,10 @@ def pad_value(pad: ir.Node) -> float | None:
     return 0.0 if input_of(pad, 2) is None else constant_scalar(input_of(pad, 2))
 
 
-def _is_equivalent(node: ir.Node, pad: ir.Node, amounts: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> bool:
+def _is_equivalent(node: ir.Node, pad: ir.Node, amounts: Amounts) -> bool:
     value = pad_value(pad)
+    if not is_op(node, "Conv", "AveragePool", "MaxPool") or node.inputs[0] is not pad.outputs[0]:
+        return False
     if node.op_type == "Conv":
         return value == 0
     own = window(node)

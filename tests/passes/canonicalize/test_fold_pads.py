@@ -127,3 +127,17 @@ def test_rounding_up_becomes_padding(op, extra, size) -> None:
     after = rewritten(build({"x": (1, 3, size, size)}, "y", body), NormalizeWindows())
     rounds = size % 2 == 0 and bool(extra)
     assert after.graph.node(0).attributes["ceil_mode"].value == rounds
+
+
+def test_a_pad_that_all_its_readers_can_take_folds_into_each() -> None:
+    body = (
+        "p = Pad(x, pads)\na = Conv(p, w)\nb = Conv<strides = [2, 2]>(p, w)\nc = AveragePool<kernel_shape = [2, 2]>(p)"
+    )
+    model = build({"x": (1, 3, 6, 7)}, "a b c", body, pads=SPATIAL, w=noise(4, 3, 3, 3))
+    assert ops(rewritten(model, FoldPads())) == ["Conv", "Conv", "AveragePool"]
+
+
+def test_padded_weights_are_no_padded_input() -> None:
+    body = "r = Relu(v)\np = Pad(r, pads)\ny = Conv(x, p)"
+    model = build({"x": (1, 3, 6, 7), "v": (4, 3, 2, 2)}, "y", body, pads=SPATIAL)
+    assert ops(rewritten(model, FoldPads())) == ["Relu", "Pad", "Conv"]
