@@ -1,4 +1,4 @@
-"""External tensor data of an ONNX file: memory-mapped, and only from inside the model's own folder."""
+"""External tensor data of an ONNX file, only from inside the model's own folder."""
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -9,7 +9,7 @@ from edgekit.errors import ModelError
 
 
 def load_tensor(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
-    """The tensor behind a proto, without a copy: a view of the proto, or a memory map of its external file.
+    """The tensor behind a proto: a view of the proto, or a copy of what its external file holds.
 
     Raises ModelError when the external file is missing, too short, or lies outside ``folder`` (absolute path, ``..``,
     or a symbolic link that leaves it).
@@ -29,7 +29,7 @@ def load_tensor(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
         base_dir=folder.resolve(),
     )
     _check_extent(loaded, folder / location, offset or 0, length)
-    return loaded
+    return ir.Tensor(loaded.numpy().copy(), dtype=loaded.dtype, shape=loaded.shape, name=tensor.name)
 
 
 def _checked_location(tensor: str, location: str, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """The parent's side of the TensorFlow subprocess: start it, hear its one answer, and never outlive or leak it."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -63,6 +64,7 @@ def _run_worker(request: Mapping[str, object], path: Path, folder: Path) -> None
             cwd=folder,
             env=_environment(folder),
             start_new_session=True,
+            bufsize=0,
         )
         try:
             answer = _converse(worker, request)
@@ -75,11 +77,8 @@ def _run_worker(request: Mapping[str, object], path: Path, folder: Path) -> None
 def _converse(worker: subprocess.Popen[bytes], request: Mapping[str, object]) -> str:
     """Send the request, wait for the answer. Standard input stays open: its end tells the worker that we are gone."""
     assert worker.stdin is not None and worker.stdout is not None
-    try:
+    with contextlib.suppress(BrokenPipeError):  # it died at once; its exit status tells more
         worker.stdin.write(json.dumps(request).encode() + b"\n")
-        worker.stdin.flush()
-    except BrokenPipeError:
-        pass  # it died at once; its exit status tells more
     answer = worker.stdout.read().decode(errors="replace")
     worker.wait()
     return answer

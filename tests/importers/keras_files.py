@@ -1,0 +1,147 @@
+"""Writes the Keras, SavedModel and TFLite files of the tests: ``python keras_files.py FOLDER``."""
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+
+def sequential() -> keras.Model:
+    """Preprocessing, training-only layers, and a depthwise block, in a Sequential."""
+    normalization = layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])
+    return keras.Sequential(
+        [
+            keras.Input((12, 12, 3), name="image"),
+            layers.RandomFlip(),
+            layers.Rescaling(2.0, offset=-1),
+            normalization,
+            layers.GaussianNoise(0.1),
+            layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, padding="same"),
+            layers.Dropout(0.5),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4, activation="softmax", name="probabilities"),
+        ]
+    )
+
+
+def functional() -> keras.Model:
+    """Two inputs, three outputs (two of one shared layer), a nested model, a grouped convolution, GELU."""
+    left, right = keras.Input((8, 8, 4), name="left"), keras.Input((8, 8, 4), name="right")
+    inner_in = keras.Input((8, 8, 4))
+    inner = keras.Model(inner_in, layers.Activation("gelu")(layers.Conv2D(4, 3, groups=2)(inner_in)), name="inner")
+    shared = layers.Dense(3, name="head")
+    pool = layers.GlobalAveragePooling2D()
+    a, b = pool(inner(left)), pool(inner(right))
+    return keras.Model([left, right], [shared(a), shared(b), layers.Add(name="sum")([a, b])])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Doubled(layers.Layer):
+    """A custom layer."""
+
+    def call(self, inputs: object) -> object:
+        return inputs * 2
+
+
+class Subclassed(keras.Model):
+    """A model that only its own code can rebuild."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs: object) -> object:
+        return self.dense(inputs)
+
+
+def rewrite_config(path: Path, target: Path, change: object) -> None:
+    """Copy a .keras archive with its configuration changed."""
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            data = source.read(name)
+            copy.writestr(name, change(data.decode()).encode() if name == "config.json" else data)
+
+
+def like_keras_2(path: Path) -> None:
+    """Give an .h5 file what Keras 2 wrote: ``groups`` of a depthwise convolution, listed axes, old input shapes."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            inner = layer["config"]
+            if layer["class_name"] == "DepthwiseConv2D":
+                inner["groups"] = 1
+            if layer["class_name"] == "BatchNormalization":
+                inner["axis"] = [inner["axis"]]
+            if layer["class_name"] == "InputLayer":
+                inner["batch_input_shape"] = inner.pop("batch_shape")
+            if isinstance(inner.get("dtype"), dict):
+                inner["dtype"] = "float32"
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def main(folder: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = sequential()
+    model.save(folder / "sequential.keras")
+    model.save(folder / "keras2.h5")
+    like_keras_2(folder / "keras2.h5")
+    model.save_weights(folder / "only.weights.h5")
+    model.export(folder / "exported", verbose=False)
+    functional().save(folder / "functional.keras")
+
+    x = keras.Input((4,), name="x")
+    keras.Model(x, layers.Lambda(lambda t: t * 2)(x)).save(folder / "lambda.keras")
+    keras.Model(x, layers.Lambda(lambda t: t * 2)(x)).save(folder / "lambda.h5")
+    keras.Model(x, Doubled(name="twice")(x)).save(folder / "custom.keras")
+    image = keras.Input((None, None, 3), name="image")
+    keras.Model(image, layers.Conv2D(2, 3, name="map")(image)).save(folder / "open.keras")
+
+    keras.config.set_dtype_policy("mixed_float16")
+    half = keras.Input((8,), name="x")
+    keras.Model(half, layers.Dense(3, name="y")(layers.Dense(16, activation="relu")(half))).save(folder / "half.keras")
+    keras.config.set_dtype_policy("float32")
+
+    subclassed = Subclassed()
+    subclassed(np.zeros((1, 5), np.float32))
+    subclassed.export(folder / "subclassed", verbose=False)
+
+    module = tf.Module()
+    module.weight = tf.Variable(np.ones((5, 2), np.float32))
+    spec = tf.TensorSpec([None, 5], tf.float32, "features")
+
+    @tf.function(input_signature=[spec])
+    def scores(features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": features @ module.weight, "best": tf.argmax(features @ module.weight, -1)}
+
+    @tf.function(input_signature=[spec])
+    def writes(features: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.io.write_file("/tmp/edgekit_must_not_exist", "x")
+        return {"scores": features}
+
+    tf.saved_model.save(module, folder / "named", signatures={"score": scores})
+    tf.saved_model.save(module, folder / "several", signatures={"a": scores, "b": scores})
+    tf.saved_model.save(module, folder / "unsigned")
+    tf.saved_model.save(module, folder / "writes", signatures={"serving_default": writes})
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    (folder / "float.tflite").write_bytes(converter.convert())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    (folder / "half.tflite").write_bytes(converter.convert())
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([np.random.rand(1, 12, 12, 3).astype(np.float32)] for _ in range(4))
+    (folder / "quantized.tflite").write_bytes(converter.convert())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
