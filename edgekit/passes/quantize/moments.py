@@ -18,9 +18,12 @@ from edgekit.passes.quantize.qparams import QParams
 
 # Codes reach 128 in magnitude: 128**2 * 1024 == 2**24, up to which float32 counts exactly.
 EXACT_ROWS = 1024
-# Rows wanted per unknown of the least-squares problem, and at least this many from each sample.
-ROWS_PER_INPUT = 4
+# Rows wanted per unknown of the least-squares problem (EfficientNet-Lite1: 1, 2 and 4 score alike), and at least this
+# many from each sample.
+ROWS_PER_INPUT = 2
 MIN_ROWS = 8
+# Wider weights keep means only: their matrix of inputs x inputs would take 42 MB and more, and seconds to factor.
+MOST_INPUTS = 2304
 # The reals themselves are summed in this fraction of a code, and cut off this many codes away.
 FRACTION = 256
 _FARTHEST = 4096
@@ -49,11 +52,12 @@ class Moments:
     """Exact sums over sampled rows of a weight's input, fake-quantized with ``qparams``.
 
     ``_gram`` [groups, inputs, inputs] and ``_total`` [groups, inputs] are of codes, ``_reals`` of reals in `FRACTION`s
-    of a code above the zero point.
+    of a code above the zero point. Without ``pairs`` there is no ``_gram``.
     """
 
     sampler: PatchSampler
     qparams: QParams
+    pairs: bool = True
     rows: int = 0
     _gram: NDArray[np.float64] | None = None
     _total: NDArray[np.float64] | None = None
@@ -72,8 +76,9 @@ class Moments:
         assert weight is not None
         shape = shape_of(weight)
         inputs = shape[0] if node.op_type == "MatMul" else int(np.prod(shape[1:]))
-        rows = int(np.clip(-(-ROWS_PER_INPUT * inputs // samples), MIN_ROWS, EXACT_ROWS))
-        return cls(sampler_of(node, rows), qparams)
+        wanted = -(-ROWS_PER_INPUT * inputs // samples) if inputs <= MOST_INPUTS else MIN_ROWS
+        rows = int(np.clip(wanted, MIN_ROWS, EXACT_ROWS))
+        return cls(sampler_of(node, rows), qparams, pairs=inputs <= MOST_INPUTS)
 
     def rows_of(self, value: NDArray[np.float32]) -> RowSums:
         """The rows that one sample adds; does not change the moments, so samples may do this side by side."""
@@ -96,13 +101,16 @@ class Moments:
             return
         rows = np.concatenate(self._pending, axis=1).astype(np.float32)
         self._pending.clear()
-        gram, total = np.matmul(rows.transpose(0, 2, 1), rows), rows.sum(axis=1, dtype=np.float64)
-        if self._gram is None or self._total is None:
-            self._gram, self._total = gram.astype(np.float64), total
+        total = rows.sum(axis=1, dtype=np.float64)
+        self._total = total if self._total is None else self._total + total
+        self.rows += rows.shape[1]
+        if not self.pairs:
+            return
+        gram = np.matmul(rows.transpose(0, 2, 1), rows)
+        if self._gram is None:
+            self._gram = gram.astype(np.float64)
         else:
             self._gram += gram
-            self._total += total
-        self.rows += rows.shape[1]
 
     def mean(self) -> NDArray[np.float64]:
         """[groups, inputs]: the mean of the fake-quantized input, real."""

@@ -60,7 +60,7 @@ def quantize_operator(operator: WeightedOperator, scheme: QuantizationScheme) ->
     granularity = weight_granularity(operator.axis, scheme)
     qparams = _weight_qparams(operator, granularity, scheme.weight_quant_max)
     correct = scheme.bias_correction and operator.takes_bias and operator.moments is not None
-    if scheme.rounding == "gptq" and operator.moments is not None:
+    if scheme.rounding == "gptq" and operator.moments is not None and operator.moments.pairs:
         codes = _gptq(operator, qparams, operator.moments, centered=correct)
     else:
         codes = quantize(operator.weight, qparams)

@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekit.interface import Precision
+from edgekit.passes.quantize import QuantizationScheme, calibrate, quantize
 from edgekit.passes.quantize.moments import Moments
 from edgekit.passes.quantize.patches import sampler_of
 from edgekit.passes.quantize.qparams import choose_qparams, fake_quantize
 from tests.passes.quantize.networks import Network, run
+
+BEST = QuantizationScheme(Precision.INT8, observer="mse", rounding="gptq", bias_correction=True)
 
 
 def node_of(model: ir.Model, op_type: str) -> ir.Node:
@@ -92,3 +96,15 @@ def test_inputs_that_never_vary_have_no_covariance() -> None:
     moments = collected([constant] * 7)
     inside = moments.second_moment(centered=True)[:, 4, 4]
     assert inside.tolist() == [0.0, 0.0]
+
+
+def test_very_wide_weights_keep_means_only() -> None:
+    n = Network(1, 2400)
+    model = n.model(n.gemm("x", n.random.normal(size=(2, 2400)), None, "y"))
+    moments = Moments.of(node_of(model, "Gemm"), choose_qparams(-1, 1), 1)
+    moments.update(moments.rows_of(np.full((1, 2400), 0.5, np.float32)))
+    moments.flush()
+    assert not moments.pairs
+    assert np.allclose(moments.mean() + moments.mean_error(), 0.5, atol=1e-4)
+    network = quantize(model, BEST, calibrate(model, [{"x": np.full((1, 2400), 0.5, np.float32)}]))
+    assert any(node.op_type == "QuantizeLinear" for node in network.graph)
