@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from edgekit.errors import DependencyError, EdgekitError, GateError, ModelError
 from edgekit.interface import TensorSpec
-from edgekit.runtimes import Array, Delegation, Fallback
+from edgekit.runtimes import Array, Delegation, Fallback, find_runtime
 from edgekit.runtimes.frames import Message, decode, encode
 
 TIMEOUT_S = 300.0
@@ -48,7 +48,7 @@ class RuntimeProcess:
     ) -> None:
         self.format = format_name
         self.label = label or str(path)
-        self.runtime = format_name
+        self.runtime = find_runtime(format_name).name
         self.version = ""
         self.inputs: tuple[TensorSpec, ...] = ()
         self.outputs: tuple[TensorSpec, ...] = ()
