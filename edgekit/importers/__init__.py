@@ -54,9 +54,8 @@ def import_model(path: Path, *, input_shapes: Mapping[str, Shape] | None = None)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     except EdgekitError as error:
-        if str(path) in str(error):
-            raise
-        raise type(error)(f"{path}: {error}") from error
+        message = "".join(char if char.isprintable() else " " for char in str(error))  # names come from the file
+        raise type(error)(message if str(path) in message else f"{path}: {message}") from error
 
 
 def _importer(source: Source) -> Callable[[Path, Mapping[str, Shape] | None], ir.Model]:
