@@ -129,7 +129,7 @@ def test_what_the_runtime_says_last_is_in_the_message(artifact):
     kind, path = artifact
     with (
         RuntimeProcess(kind, path) as process,
-        pytest.raises(RuntimeFailedError, match="its last words: .*(?i:error|INVALID)"),
+        pytest.raises(RuntimeFailedError, match=r"its last words: .*(?i:error|INVALID)"),
     ):
         process.run({"x": np.ones((1, 2), np.float32)})
 

@@ -121,12 +121,12 @@ def _channels_last(graph: ir.Graph, editor: GraphEditor) -> dict[str, tuple[int,
     moved: dict[str, tuple[int, ...]] = {}
     for index, value in enumerate(list(graph.inputs)):
         if len(shape_of(value)) == 4 and _meets_spatial(value, forward=True):
-            _transpose_input(graph, index, editor)
             moved[value.name or ""] = _TO_NHWC
+            _transpose_input(graph, index, editor)
     for index, value in enumerate(list(graph.outputs)):
         if len(shape_of(value)) == 4 and not value.is_graph_input() and _meets_spatial(value, forward=False):
-            _transpose_output(graph, index, editor)
             moved[value.name or ""] = _TO_NHWC
+            _transpose_output(graph, index, editor)
     return moved
 
 
