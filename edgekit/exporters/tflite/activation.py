@@ -45,7 +45,7 @@ def clamp_range(node: ir.Node) -> tuple[float, float] | None:
 def fused_name(node: ir.Node, quantization: Quantization | None) -> str | None:
     """The fused activation that does what ``node`` does, or None.
 
-    ``quantization`` is that of the node's int8 output: a clamp to a range that the codes cannot leave needs no activation.
+    ``quantization`` is that of the node's int8 output: a clamp to a range that the codes cannot leave needs nothing.
     """
     bounds = clamp_range(node)
     if bounds is None or node.outputs[0].dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE):

@@ -40,7 +40,7 @@ class _Graph:
         return users[0] if len(users) == 1 and tensor not in self.outputs else None
 
     def replace(self, old: Tensor, new: Tensor) -> bool:
-        """Let every user of ``old`` read ``new``; an output of the file keeps its own tensor, made by ``new``'s producer."""
+        """Let users of ``old`` read ``new``; an output of the file keeps its tensor, made by ``new``'s producer."""
         if old in self.outputs:
             maker = self.producer.get(new)
             if maker is None or new in self.outputs or new in self.inputs:

@@ -11,7 +11,7 @@ from edgekit.interface import Precision
 
 
 class TFLiteExporter:
-    """Writes standard TensorFlow Lite files: builtin operators only, channels last inside, weights permuted at export time."""
+    """Writes standard TensorFlow Lite files: builtin operators only, channels last inside, weights permuted."""
 
     format = "tflite"
     suffix = ".tflite"

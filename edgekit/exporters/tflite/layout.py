@@ -1,7 +1,7 @@
 """Permutation labels: how a tensor of the file lies in memory compared with its ONNX value.
 
-A label ``p`` says ``tensor.shape[i] == value.shape[p[i]]``: physical axis ``i`` holds logical axis ``p[i]``. The identity is
-the source layout, ``channels_last(4) == (0, 2, 3, 1)`` is NHWC for an NCHW value. Everything here is pure arithmetic on labels.
+A label ``p`` says ``tensor.shape[i] == value.shape[p[i]]``: physical axis ``i`` holds logical axis ``p[i]``. The
+identity is the source layout, ``channels_last(4) == (0, 2, 3, 1)`` is NHWC for an NCHW value. All is arithmetic on labels.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def broadcast(label: Permutation, rank: int) -> Permutation:
 
 @dataclass(frozen=True, slots=True)
 class ReshapePlan:
-    """How to reshape in place: bring the input to ``source``, reshape it to ``shape``, and the result has label ``result``."""
+    """Bring the input to label ``source``, reshape it to ``shape``, and the result has label ``result``."""
 
     source: Permutation
     shape: Shape
@@ -71,8 +71,8 @@ class ReshapePlan:
 def plan_reshape(before: Sequence[int], after: Sequence[int], label: Permutation) -> ReshapePlan:
     """Plan Reshape(before -> after) of a tensor labelled ``label`` with as little movement as possible.
 
-    Logical dimensions fall into the finest groups of equal product. Groups may lie in any physical order; the axes inside one
-    must be adjacent and in logical order. ``source`` equals ``label`` (but for unit axes) when they already are.
+    Logical dimensions fall into the finest groups of equal product. Groups may lie in any physical order; the axes
+    inside one must be adjacent and in logical order. ``source`` equals ``label`` (but for unit axes) when they already are.
     """
     groups = _groups(before, after)
     groups.sort(key=lambda group: min(label.index(axis) for axis in group[0]))

@@ -1,8 +1,9 @@
 """From the ONNX graph to operators of the file: the state that the functions in ``ops`` share.
 
-Every value is held by one or more tensors, each with a permutation label (see layout.py). A tensor in another layout is made
-only when an operator asks for it, once. A node is lowered in one of two modes: in int8 mode its inputs are the codes behind
-DequantizeLinear and its outputs the codes after QuantizeLinear; in float mode its inputs are dequantized on demand.
+Every value is held by one or more tensors, each with a permutation label (see layout.py). A tensor in another layout is
+made only when an operator asks for it, once. A node is lowered in one of two modes: in int8 mode its inputs are the
+codes behind DequantizeLinear and its outputs the codes after QuantizeLinear; in float mode inputs are dequantized on
+demand.
 """
 
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ class Lowering:
         return len(self.shape(value))
 
     def dtype(self, value: ir.Value) -> "np.dtype[Any]":
-        """The type that carries ``value`` in the file: int64 is carried as int32, wider and narrower floats as float32."""
+        """The type that carries ``value`` in the file: int64 is carried as int32, every float as float32."""
         return carried_dtype(value)
 
     def constant(self, value: ir.Value | None) -> Array | None:
@@ -180,7 +181,7 @@ class Lowering:
         return self._placed[holder][0].permutation if holder in self._placed else layout.identity(self.rank(value))
 
     def tensor(self, value: ir.Value | None, permutation: Permutation | None = None) -> Tensor:
-        """The tensor that holds ``value`` in layout ``permutation`` (the source layout by default), transposing if need be."""
+        """The tensor that holds ``value`` in layout ``permutation`` (by default the source's), moved if need be."""
         if value is None:
             raise UnsupportedError("a required input is missing")
         wanted = layout.identity(self.rank(value)) if permutation is None else permutation
@@ -232,7 +233,7 @@ class Lowering:
         return Tensor(name, data.shape, data.dtype, data=data)
 
     def activation_constant(self, value: ir.Value, array: Array, like: Quantization | None = None) -> Tensor:
-        """A constant operand of an elementwise operator: per-tensor codes in int8 mode (with ``like``'s scale if given).
+        """A constant operand of an elementwise operator: per-tensor codes in int8 mode, with ``like``'s scale if given.
 
         ``array`` is the value's own array in another shape or order.
         """
@@ -257,7 +258,10 @@ class Lowering:
         dtype: Any = None,
         **options: Any,
     ) -> Tensor:
-        """Append an operator with one new tensor of ``shape``; its type is ``dtype``, or type and scale are those of ``like``."""
+        """Append an operator that makes a new tensor of ``shape``.
+
+        Its type is ``dtype``; without one, type and scale are those of ``like``, by default the first input.
+        """
         source = like if like is not None else inputs[0]
         assert source is not None
         own = None if dtype is not None else source.quantization
@@ -267,7 +271,7 @@ class Lowering:
         return result
 
     def transpose(self, tensor: Tensor, axes: Sequence[int]) -> Tensor:
-        """``tensor`` with its axes moved: at export time for constants, by RESHAPE when memory stays, else by TRANSPOSE."""
+        """``tensor`` with its axes moved: now for constants, by RESHAPE when memory stays, else by TRANSPOSE."""
         shape = layout.permuted(tensor.shape, tuple(axes))
         if tensor.data is not None and (tensor.quantization is None or tensor.quantization.axis is None):
             data = np.ascontiguousarray(tensor.data.transpose(axes))
@@ -337,7 +341,7 @@ class Lowering:
         return result
 
     def fuse(self, value: ir.Value) -> tuple[str, ir.Value]:
-        """The activation to fuse behind ``value`` and the value that then comes out; the following node is marked done."""
+        """The activation to fuse behind ``value`` and the value that then comes out; its node is marked done."""
         uses = list(value.uses())
         if value.is_graph_output() or len(uses) != 1 or (self.int8 and quantize_user(value) is not None):
             return "NONE", value

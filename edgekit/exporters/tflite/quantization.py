@@ -1,7 +1,7 @@
 """Reading QuantizeLinear and DequantizeLinear out of the graph.
 
-int8 arithmetic follows https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec. uint8 codes are
-moved to int8 by 128, which leaves every real number as it is.
+int8 arithmetic follows https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec. uint8
+codes are moved to int8 by 128, which leaves every real number as it is.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def is_dequantize(node: ir.Node | None) -> bool:
 
 
 def parameters(node: ir.Node) -> Quantization | None:
-    """Scale and zero point of a QuantizeLinear or DequantizeLinear; None when they are not 8-bit (or int32) constants."""
+    """Scale and zero point of a QuantizeLinear or DequantizeLinear; None unless 8-bit (or int32) and constant."""
     scale = initializer(node.inputs[1])
     zero = initializer(node.inputs[2]) if len(node.inputs) > 2 else None
     if scale is None or (zero is None and len(node.inputs) > 2 and node.inputs[2] is not None):

@@ -1,7 +1,7 @@
 """The version that each operator must carry, and the oldest runtime that knows it.
 
-Source: tflite/tools/versioning/op_version.cc and runtime_version.cc of LiteRT. A runtime refuses a version above the highest
-it registers, so the lowest version that describes the operator is the right one.
+Source: tflite/tools/versioning/op_version.cc and runtime_version.cc of LiteRT. A runtime refuses a version above the
+highest it registers, so the lowest version that describes the operator is the right one.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """From the file in memory to its bytes.
 
-The object API of the flatbuffers schema does the packing, except for buffers: Python's generated code ignores the schema's
-``force_align: 16``, which the runtime needs to map weights in place.
+The object API of the flatbuffers schema does the packing, except for buffers: Python's generated code ignores the
+schema's ``force_align: 16``, which the runtime needs to map weights in place.
 """
 
 from typing import Any
@@ -71,12 +71,12 @@ _MAX_BYTES = 2**31 - 2**20
 
 
 def serialize(model: FlatModel) -> bytes:
-    """The bytes of ``model``: the same for the same model. Raises ModelError when the file would pass flatbuffers' 2 GB."""
+    """The bytes of ``model``, always the same for the same model. Raises ModelError above flatbuffers' 2 GB."""
     return _Writer(model).finish()
 
 
 def unique_names(model: FlatModel) -> None:
-    """Make every tensor's name unique; inputs and outputs keep theirs, in the order of ``model.tensors()`` otherwise."""
+    """Make every tensor's name unique; inputs and outputs keep theirs."""
     keep = {tensor for _, tensor in (*model.inputs, *model.outputs)}
     taken = {tensor.name for tensor in keep}
     for tensor in model.tensors():

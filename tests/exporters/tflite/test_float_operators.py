@@ -75,7 +75,10 @@ UNARY = [
 CASES = [
     *(Case(op, [IMAGE], tolerance=1e-4 if op in ("Tan", "Reciprocal") else 1e-5) for op in UNARY),
     *(Case(op, [IMAGE], positive=True) for op in ("Log", "Sqrt")),
-    *(Case(op, [IMAGE], {"alpha": 0.3}) for op in ("Elu", "Selu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Celu")),
+    *(
+        Case(op, [IMAGE], {"alpha": 0.3})
+        for op in ("Elu", "Selu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Celu")
+    ),
     Case("HardSigmoid", [IMAGE], {"alpha": 1 / 6, "beta": 0.5}),
     Case("Gelu", [IMAGE], {"approximate": "tanh"}),
     Case("Clip", [IMAGE, F(0), F(6)]),
@@ -87,9 +90,15 @@ CASES = [
     Case("PRelu", [IMAGE, normal(4, 1, 1)]),
     Case("PRelu", [IMAGE, normal(1)]),
     Case("PRelu", [IMAGE, normal(4, 6, 5)]),
-    *(Case(op, [IMAGE, IMAGE], positive=op in ("Div", "Pow")) for op in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")),
+    *(
+        Case(op, [IMAGE, IMAGE], positive=op in ("Div", "Pow"))
+        for op in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
+    ),
     *(Case(op, [IMAGE, IMAGE]) for op in ("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal", "Sum", "Mean")),
-    *(Case("Add", [IMAGE, normal(*shape)]) for shape in ((), (1,), (5,), (6, 1), (4, 1, 1), (1, 4, 1, 1), (2, 1, 1, 1))),
+    *(
+        Case("Add", [IMAGE, normal(*shape)])
+        for shape in ((), (1,), (5,), (6, 1), (4, 1, 1), (1, 4, 1, 1), (2, 1, 1, 1))
+    ),
     *(Case("Mul", [IMAGE, shape]) for shape in ((5,), (4, 1, 1), (1, 4, 1, 1), (6, 1), (3, 1, 1, 1))),
     Case("Sub", [normal(1, 4, 1, 1), IMAGE]),
     Case("Add", [(2, 1, 3, 1, 5), (4, 1, 2, 5)]),
@@ -99,12 +108,18 @@ CASES = [
     Case("Sum", [IMAGE, IMAGE, IMAGE]),
     Case("Mean", [IMAGE, IMAGE, normal(4, 1, 1)]),
     *(Case("Pow", [IMAGE, F(e)], positive=e != 2) for e in (2, 0.5, -0.5, 3)),
-    *(Case("Add", [IMAGE, ints(*range(5)).astype(t)], dtype=d) for t, d in ((np.int64, TensorProto.INT64), (np.int32, TensorProto.INT32))),
+    *(
+        Case("Add", [IMAGE, ints(*range(5)).astype(t)], dtype=d)
+        for t, d in ((np.int64, TensorProto.INT64), (np.int32, TensorProto.INT32))
+    ),
     Case("Mod", [IMAGE, np.array(3, np.int64)], dtype=TensorProto.INT64),
     *(Case(op, [IMAGE, IMAGE], dtype=TensorProto.BOOL) for op in ("And", "Or", "Xor")),
     Case("Not", [IMAGE], dtype=TensorProto.BOOL),
     Case("IsNaN", [IMAGE]),
-    *(Case("Cast", [IMAGE], {"to": t}) for t in (TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT, TensorProto.BOOL, TensorProto.FLOAT16)),
+    *(
+        Case("Cast", [IMAGE], {"to": t})
+        for t in (TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT, TensorProto.BOOL, TensorProto.FLOAT16)
+    ),
     # convolutions
     Case("Conv", [IMAGE, normal(8, 4, 3, 3), normal(8)], {"pads": [1, 1, 1, 1]}),
     Case("Conv", [IMAGE, normal(8, 4, 3, 3)], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
@@ -123,7 +138,11 @@ CASES = [
     Case("Conv", [(1, 2, 5, 6, 4), normal(3, 2, 3, 3, 3), normal(3)], {"pads": [1, 1, 1, 1, 1, 1]}),
     Case("Conv", [(1, 2, 5, 6, 4), normal(3, 2, 2, 2, 2)], {"strides": [2, 2, 1], "pads": [1, 0, 0, 0, 1, 0]}),
     Case("ConvTranspose", [IMAGE, normal(4, 3, 2, 2), normal(3)], {"strides": [2, 2]}),
-    Case("ConvTranspose", [IMAGE, normal(4, 3, 3, 3), normal(3)], {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
+    Case(
+        "ConvTranspose",
+        [IMAGE, normal(4, 3, 3, 3), normal(3)],
+        {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+    ),
     Case("ConvTranspose", [IMAGE, normal(4, 3, 4, 4)], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
     Case("ConvTranspose", [IMAGE, normal(4, 3, 3, 3)], {"strides": [2, 2], "pads": [0, 0, 1, 1]}),
     Case("ConvTranspose", [IMAGE, normal(4, 3, 3, 3)], {"strides": [3, 3], "output_padding": [2, 1]}),
@@ -149,7 +168,11 @@ CASES = [
         )
     ),
     Case("AveragePool", [IMAGE], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
-    Case("AveragePool", [IMAGE], {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 1, 1, 0], "count_include_pad": 1, "ceil_mode": 1}),
+    Case(
+        "AveragePool",
+        [IMAGE],
+        {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 1, 1, 0], "count_include_pad": 1, "ceil_mode": 1},
+    ),
     Case("MaxPool", [(2, 4, 9)], {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),
     Case("AveragePool", [(2, 4, 9)], {"kernel_shape": [2], "strides": [2]}),
     *(Case(op, [shape]) for op in ("GlobalAveragePool", "GlobalMaxPool") for shape in (IMAGE, (2, 3, 7))),
@@ -160,14 +183,35 @@ CASES = [
         for axes, keep in (((2, 3), 1), ((2, 3), 0), ((1,), 0), ((-1,), 1), ((0, 2), 0))
     ),
     Case("ReduceMean", [IMAGE]),
-    *(Case(op, [IMAGE], {"axis": axis, "keepdims": keep}) for op in ("ArgMax", "ArgMin") for axis, keep in ((1, 0), (-1, 1), (2, 1))),
+    *(
+        Case(op, [IMAGE], {"axis": axis, "keepdims": keep})
+        for op in ("ArgMax", "ArgMin")
+        for axis, keep in ((1, 0), (-1, 1), (2, 1))
+    ),
     *(Case(op, [IMAGE], {"axis": axis}) for op in ("Softmax", "LogSoftmax") for axis in (1, 2, -1)),
-    *(Case("TopK", [IMAGE, ints(3)], {"axis": axis, "largest": largest}, outputs=2) for axis, largest in ((1, 1), (-1, 0))),
-    *(Case("CumSum", [IMAGE, np.array(axis)], {"reverse": r, "exclusive": e}) for axis, r, e in ((1, 0, 0), (3, 1, 1), (-2, 0, 1))),
+    *(
+        Case("TopK", [IMAGE, ints(3)], {"axis": axis, "largest": largest}, outputs=2)
+        for axis, largest in ((1, 1), (-1, 0))
+    ),
+    *(
+        Case("CumSum", [IMAGE, np.array(axis)], {"reverse": r, "exclusive": e})
+        for axis, r, e in ((1, 0, 0), (3, 1, 1), (-2, 0, 1))
+    ),
     # shapes
     *(
         Case("Reshape", [IMAGE, ints(*shape)])
-        for shape in ((1, -1), (4, 30), (1, 4, 30), (1, 2, 2, 6, 5), (6, 20), (1, 4, 6, 5, 1), (1, 1, 4, 6, 5), (120,), (2, 60), (1, 4, 3, 2, 5))
+        for shape in (
+            (1, -1),
+            (4, 30),
+            (1, 4, 30),
+            (1, 2, 2, 6, 5),
+            (6, 20),
+            (1, 4, 6, 5, 1),
+            (1, 1, 4, 6, 5),
+            (120,),
+            (2, 60),
+            (1, 4, 3, 2, 5),
+        )
     ),
     Case("Flatten", [IMAGE]),
     Case("Flatten", [IMAGE], {"axis": 2}),
@@ -197,7 +241,11 @@ CASES = [
     Case("Pad", [IMAGE, ints(0, 0, -1, 1, 0, 0, 1, -2)]),
     *(Case("Pad", [IMAGE, ints(0, 0, 2, 1, 0, 0, 1, 3)], {"mode": mode}) for mode in ("reflect", "edge", "wrap")),
     # indices
-    *(Case("Gather", [IMAGE, index], {"axis": axis}) for axis in (1, -1) for index in (np.array(2), ints(0, -1), ints(3, 0, 1, 1).reshape(2, 2))),
+    *(
+        Case("Gather", [IMAGE, index], {"axis": axis})
+        for axis in (1, -1)
+        for index in (np.array(2), ints(0, -1), ints(3, 0, 1, 1).reshape(2, 2))
+    ),
     Case("GatherND", [IMAGE, np.array([[0, 1], [0, -1]])]),
     Case("GatherElements", [IMAGE, _generator.integers(0, 4, (1, 2, 6, 5))], {"axis": 1}),
     Case("ScatterND", [IMAGE, np.array([[0, 1], [0, 3]]), (2, 6, 5)]),
@@ -235,7 +283,12 @@ CASES = [
     Case("LRN", [(1, 9, 4, 5)], {"size": 5, "alpha": 0.01}),
     # recurrent
     *(
-        Case(op, [(5, 2, 3), normal(d, g * 4, 3), normal(d, g * 4, 4), normal(d, 2 * g * 4), *extra], {"hidden_size": 4, "direction": direction, **more}, outputs=3 if op == "LSTM" else 2)
+        Case(
+            op,
+            [(5, 2, 3), normal(d, g * 4, 3), normal(d, g * 4, 4), normal(d, 2 * g * 4), *extra],
+            {"hidden_size": 4, "direction": direction, **more},
+            outputs=3 if op == "LSTM" else 2,
+        )
         for op, g in (("LSTM", 4), ("GRU", 3), ("RNN", 1))
         for d, direction in ((1, "forward"), (1, "reverse"), (2, "bidirectional"))
         for extra in ([], ["", normal(d, 2, 4)])
@@ -250,12 +303,17 @@ CASES = [
     ),
     *(
         Case("Resize", [(1, 3, 5, 6), "", np.array([1, 1, 2, 1.5], F)], {"mode": mode, "nearest_mode": rounding})
-        for mode, rounding in (("nearest", "floor"), ("nearest", "ceil"), ("nearest", "round_prefer_ceil"), ("linear", "floor"))
+        for mode, rounding in (
+            ("nearest", "floor"),
+            ("nearest", "ceil"),
+            ("nearest", "round_prefer_ceil"),
+            ("linear", "floor"),
+        )
     ),
     Case("Resize", [(1, 3, 5, 6), "", np.array([1, 1, 2.3, 1.7], F)], {"mode": "linear"}),
     Case("Resize", [(1, 3, 5, 6), "", "", ints(1, 3, 10, 4)], {"mode": "cubic"}, tolerance=1e-4),
     Case("Resize", [(1, 3, 8, 9), "", "", ints(1, 3, 3, 4)], {"mode": "linear", "antialias": 1}, tolerance=1e-4),
-]  # fmt: skip
+]
 
 
 def build(case: Case, *, channels_last: bool):

@@ -1,4 +1,4 @@
-"""Every operator with int8 kernels: QDQ graph in onnxruntime (float emulation) against the integers of the real interpreter."""
+"""Every operator with int8 kernels: the QDQ graph in onnxruntime against the integers of the real interpreter."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ class Bias:
 
 @dataclass
 class Case:
-    """``inputs``: shapes of activations, Weight and Bias, or arrays. ``scale``: "free", "same", or fixed (scale, zero point)."""
+    """``inputs`` are shapes of activations, Weight, Bias or arrays; ``scale`` is "free", "same" or (scale, zero point)."""
 
     op: str
     inputs: list
@@ -68,11 +68,39 @@ CASES = [
     Case("Conv", [IMAGE, Weight(normal(8, 4, 3, 3))], {"CONV_2D": 1}, {"dilations": [2, 2]}),
     Case("Conv", [IMAGE, Weight(normal(8, 2, 3, 3)), Bias(normal(8))], {"CONV_2D": 1}, {**SAME, "group": 2}),
     Case("Conv", [IMAGE, Weight(normal(4, 1, 3, 3)), Bias(normal(4))], {"DEPTHWISE_CONV_2D": 1}, {**SAME, "group": 4}),
-    Case("Conv", [IMAGE, Weight(normal(8, 1, 3, 3)), Bias(normal(8))], {"DEPTHWISE_CONV_2D": 1}, {**SAME, "group": 4}, follow=RELU6),
-    Case("Conv", [(1, 4, 9), Weight(normal(6, 4, 3)), Bias(normal(6))], {"CONV_2D": 1, "RESHAPE": 2, "TRANSPOSE": 2}, {"pads": [1, 1]}, follow=("Relu",)),
-    Case("ConvTranspose", [IMAGE, Weight(normal(4, 3, 2, 2), 1), Bias(normal(3))], {"TRANSPOSE_CONV": 1}, {"strides": [2, 2]}),
-    Case("ConvTranspose", [IMAGE, Weight(normal(4, 3, 3, 3), 1)], {"TRANSPOSE_CONV": 1, "SLICE": 1}, {"strides": [2, 2], "pads": [1, 1, 0, 0]}),
-    Case("ConvTranspose", [IMAGE, Weight(normal(4, 3, 2, 2), None), Bias(normal(6))], {"TRANSPOSE_CONV": 1}, {"strides": [2, 2], "group": 2}, follow=("Relu",)),
+    Case(
+        "Conv",
+        [IMAGE, Weight(normal(8, 1, 3, 3)), Bias(normal(8))],
+        {"DEPTHWISE_CONV_2D": 1},
+        {**SAME, "group": 4},
+        follow=RELU6,
+    ),
+    Case(
+        "Conv",
+        [(1, 4, 9), Weight(normal(6, 4, 3)), Bias(normal(6))],
+        {"CONV_2D": 1, "RESHAPE": 2, "TRANSPOSE": 2},
+        {"pads": [1, 1]},
+        follow=("Relu",),
+    ),
+    Case(
+        "ConvTranspose",
+        [IMAGE, Weight(normal(4, 3, 2, 2), 1), Bias(normal(3))],
+        {"TRANSPOSE_CONV": 1},
+        {"strides": [2, 2]},
+    ),
+    Case(
+        "ConvTranspose",
+        [IMAGE, Weight(normal(4, 3, 3, 3), 1)],
+        {"TRANSPOSE_CONV": 1, "SLICE": 1},
+        {"strides": [2, 2], "pads": [1, 1, 0, 0]},
+    ),
+    Case(
+        "ConvTranspose",
+        [IMAGE, Weight(normal(4, 3, 2, 2), None), Bias(normal(6))],
+        {"TRANSPOSE_CONV": 1},
+        {"strides": [2, 2], "group": 2},
+        follow=("Relu",),
+    ),
     Case("Gemm", [(3, 8), Weight(normal(5, 8)), Bias(normal(5))], {"FULLY_CONNECTED": 1}, {"transB": 1}),
     Case("Gemm", [(3, 8), Weight(normal(5, 8), None)], {"FULLY_CONNECTED": 1}, {"transB": 1}, follow=("Relu",)),
     Case("MatMul", [(2, 3, 8), Weight(normal(8, 5), 1)], {"FULLY_CONNECTED": 1}),
@@ -86,10 +114,30 @@ CASES = [
     *(Case(op, [IMAGE, IMAGE], {builtin: 1}, scale="same") for op, builtin in (("Max", "MAXIMUM"), ("Min", "MINIMUM"))),
     Case("Max", [IMAGE, IMAGE], {"MAXIMUM": 1, "QUANTIZE": 2}),
     Case("MaxPool", [IMAGE], {"MAX_POOL_2D": 1}, {"kernel_shape": [2, 2], "strides": [2, 2]}, scale="same"),
-    Case("MaxPool", [IMAGE], {"MAX_POOL_2D": 1, "PADV2": 1}, {"kernel_shape": [3, 3], "strides": [2, 2], **SAME}, scale="same"),
+    Case(
+        "MaxPool",
+        [IMAGE],
+        {"MAX_POOL_2D": 1, "PADV2": 1},
+        {"kernel_shape": [3, 3], "strides": [2, 2], **SAME},
+        scale="same",
+    ),
     Case("MaxPool", [IMAGE], {"MAX_POOL_2D": 1, "QUANTIZE": 1}, {"kernel_shape": [2, 2], "strides": [2, 2]}),
     Case("AveragePool", [IMAGE], {"AVERAGE_POOL_2D": 1}, {"kernel_shape": [3, 3], **SAME}, scale="same"),
-    Case("AveragePool", [IMAGE], {"AVERAGE_POOL_2D": 1, "PAD": 1}, {"kernel_shape": [3, 3], "strides": [2, 2], "count_include_pad": 1, **SAME}, scale="same"),
+    Case(
+        "AveragePool",
+        [IMAGE],
+        {"DEPTHWISE_CONV_2D": 1, "PAD": 1},
+        {"kernel_shape": [3, 3], "strides": [2, 2], "count_include_pad": 1, **SAME},
+        scale="same",
+    ),
+    Case("AveragePool", [IMAGE], {"DEPTHWISE_CONV_2D": 1}, {"kernel_shape": [2, 2], "strides": [2, 2]}, scale="same"),
+    Case(
+        "AveragePool",
+        [IMAGE],
+        {"DEPTHWISE_CONV_2D": 1},
+        {"kernel_shape": [3, 3], "count_include_pad": 1, **SAME},
+        scale="same",
+    ),
     Case("AveragePool", [IMAGE], {"MEAN": 1}, {"kernel_shape": [6, 5]}, scale="same"),
     Case("GlobalAveragePool", [IMAGE], {"MEAN": 1}, scale="same"),
     Case("GlobalAveragePool", [IMAGE], {"MEAN": 1}),
@@ -97,7 +145,10 @@ CASES = [
     Case("ReduceMean", [IMAGE, ints(2, 3)], {"MEAN": 1}),
     Case("ReduceMean", [IMAGE, ints(1)], {"MEAN": 1}, {"keepdims": 0}),
     Case("ReduceSum", [IMAGE, ints(2, 3)], {"SUM": 1}),
-    *(Case(op, [IMAGE, ints(2)], {builtin: 1}, scale="same") for op, builtin in (("ReduceMax", "REDUCE_MAX"), ("ReduceMin", "REDUCE_MIN"))),
+    *(
+        Case(op, [IMAGE, ints(2)], {builtin: 1}, scale="same")
+        for op, builtin in (("ReduceMax", "REDUCE_MAX"), ("ReduceMin", "REDUCE_MIN"))
+    ),
     Case("Sigmoid", [IMAGE], {"LOGISTIC": 1}, scale=LOGISTIC),
     Case("Tanh", [IMAGE], {"TANH": 1}, scale=TANH),
     Case("Sigmoid", [IMAGE], {"LOGISTIC": 1, "QUANTIZE": 1}),
@@ -107,7 +158,7 @@ CASES = [
     Case("Clip", [IMAGE, F(0), F(6)], {"RELU6": 1}),
     Case("LeakyRelu", [IMAGE], {"LEAKY_RELU": 1}, {"alpha": 0.2}),
     Case("PRelu", [IMAGE, np.abs(normal(4, 1, 1))], {"PRELU": 1}),
-    Case("HardSwish", [IMAGE], {"HARD_SWISH": 1}),
+    Case("HardSwish", [IMAGE], {"MUL": 2, "ADD": 1}),
     Case("Gelu", [IMAGE], {"GELU": 1}),
     Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1}, {"axis": 1}, scale="same"),
     Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1, "QUANTIZE": 1}, {"axis": 1}),
@@ -121,11 +172,25 @@ CASES = [
     Case("Expand", [(1, 4, 1, 5), ints(1, 4, 6, 5)], {"BROADCAST_TO": 1}, scale="same"),
     Case("Tile", [IMAGE, ints(1, 2, 1, 1)], {"TILE": 1}, scale="same"),
     Case("DepthToSpace", [(1, 8, 3, 3)], {"DEPTH_TO_SPACE": 1}, {"blocksize": 2}, scale="same"),
-    Case("DepthToSpace", [(1, 8, 3, 3)], {"DEPTH_TO_SPACE": 1, "RESHAPE": 2, "TRANSPOSE": 1}, {"blocksize": 2, "mode": "CRD"}, scale="same"),
+    Case(
+        "DepthToSpace",
+        [(1, 8, 3, 3)],
+        {"DEPTH_TO_SPACE": 1, "RESHAPE": 2, "TRANSPOSE": 1},
+        {"blocksize": 2, "mode": "CRD"},
+        scale="same",
+    ),
     Case("SpaceToDepth", [(1, 2, 4, 4)], {"SPACE_TO_DEPTH": 1}, {"blocksize": 2}, scale="same"),
-    Case("Resize", [(1, 3, 5, 6), "", "", ints(1, 3, 10, 12)], {"RESIZE_NEAREST_NEIGHBOR": 1}, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}, scale="same"),
-    Case("Resize", [(1, 3, 5, 6), "", "", ints(1, 3, 10, 12)], {"RESIZE_BILINEAR": 1}, {"mode": "linear"}, scale="same"),
-]  # fmt: skip
+    Case(
+        "Resize",
+        [(1, 3, 5, 6), "", "", ints(1, 3, 10, 12)],
+        {"RESIZE_NEAREST_NEIGHBOR": 1},
+        {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        scale="same",
+    ),
+    Case(
+        "Resize", [(1, 3, 5, 6), "", "", ints(1, 3, 10, 12)], {"RESIZE_BILINEAR": 1}, {"mode": "linear"}, scale="same"
+    ),
+]
 
 
 def _parameters(low: float, high: float) -> tuple[np.float32, np.int8]:

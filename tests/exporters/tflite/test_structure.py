@@ -24,7 +24,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def residual_network():
-    """Convolution, depthwise block with a residual, squeeze-and-excite, pool, flatten, classifier; NCHW as torch writes it."""
+    """A depthwise block with residual and squeeze-and-excite, a pool, a classifier; NCHW as torch writes it."""
     b = Builder()
     x = b.input("image", (1, 3, 16, 16))
     x = b.node("Clip", [b.node("Conv", [x, normal(8, 3, 3, 3), normal(8)], pads=[1] * 4, strides=[2, 2]), F(0), F(6)])
@@ -208,7 +208,7 @@ def quantized_network():
     b = QdqBuilder()
     scale, zero = F(0.03), np.int8(3)
     x = b.pair(b.input("image", (1, 3, 8, 8)), scale, zero)
-    weights, factor = b.weight(Weight(normal(6, 3, 3, 3) * F(0.2)))
+    weights, _ = b.weight(Weight(normal(6, 3, 3, 3) * F(0.2)))
     x = b.node("Relu", [b.node("Conv", [x, weights], pads=[1] * 4)])
     x = b.pair(x, F(0.02), np.int8(-128))
     x = b.pair(b.node("GlobalAveragePool", [x]), F(0.02), np.int8(-128))

@@ -116,9 +116,23 @@ def prelu(lowering: Lowering, node: ir.Node) -> None:
 
 @lowers("HardSwish", int8=always, wants=Wants.ANY)
 def hard_swish(lowering: Lowering, node: ir.Node) -> None:
-    """HARD_SWISH."""
+    """HARD_SWISH; in int8, where XNNPACK lacks it, x (x / 6 + 1/2) with the bracket clamped to [0, 1] by its scale."""
     source, label = _source(lowering, node)
-    lowering.finish("HARD_SWISH", [source], Result(node.outputs[0], label))
+    result = Result(node.outputs[0], label)
+    own = source.quantization
+    if own is None:
+        lowering.finish("HARD_SWISH", [source], result)
+        return
+    sixth = Tensor("sixth", source.shape, source.dtype, Quantization((own.scale[0] / 6,), own.zero_point))
+    scaled = lowering.emit("MUL", [source, _code_127(1 / 6)], source.shape, like=sixth)
+    unit = Tensor("unit", source.shape, source.dtype, Quantization((1 / 255,), (-128,)))
+    gate = lowering.emit("ADD", [scaled, _code_127(1 / 2)], source.shape, like=unit)
+    lowering.finish("MUL", [source, gate], result)
+
+
+def _code_127(number: float) -> Tensor:
+    """A positive int8 scalar without rounding error."""
+    return Tensor("scalar", (), np.dtype(np.int8), Quantization((number / 127,), (0,)), np.array(127, np.int8))
 
 
 @lowers("Gelu", int8=always, wants=Wants.ANY)

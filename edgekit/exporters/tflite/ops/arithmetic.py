@@ -33,7 +33,7 @@ def common_label(lowering: Lowering, values: Sequence[ir.Value | None]) -> Permu
 def operand(
     lowering: Lowering, value: ir.Value | None, label: Permutation, scale: Quantization | None = None
 ) -> Tensor:
-    """``value`` broadcastable in layout ``label``: constants are permuted here, leading unit axes are left to the kernel.
+    """``value`` broadcastable in layout ``label``: constants are permuted here, leading ones are left to the kernel.
 
     ``scale`` is the quantization that a kernel demands of all its operands.
     """
@@ -55,7 +55,7 @@ def _stripped(shape: Shape) -> Shape:
 
 
 def finish_binary(lowering: Lowering, builtin: str, operands: Sequence[Tensor], result: Result) -> None:
-    """Append an n-ary elementwise operator; broadcasts of more than four dimensions are collapsed or spelled out first."""
+    """Append an elementwise operator; broadcasts of more than four dimensions are collapsed or spelled out."""
     output = layout.permuted(lowering.shape(result.value), result.permutation)
     shapes = [(1,) * (len(output) - len(t.shape)) + t.shape for t in operands]
     through: Shape | None = None

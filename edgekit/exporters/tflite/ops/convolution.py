@@ -26,7 +26,7 @@ def _int8_convolution(lowering: Lowering, node: ir.Node) -> bool:
 
 
 def bias_tensor(lowering: Lowering, node: ir.Node, real: Array, source: Tensor, weights: Tensor) -> Tensor:
-    """The bias ``real``; int32 with scale input_scale * weight_scale in int8 mode (LiteRT quantization specification)."""
+    """The bias ``real``; in int8 mode int32 with scale input_scale * weight_scale (quantization specification)."""
     name = f"{node.outputs[0].name}/bias"
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         name = (node.inputs[2].name or name).removesuffix("_dequantized")
@@ -54,7 +54,8 @@ def convolution(lowering: Lowering, node: ir.Node) -> None:
         raise UnsupportedError(f"input of rank {rank}; 3, 4 or 5 expected")
 
 
-def _options(made: Window) -> Options:
+def window_options(made: Window) -> Options:
+    """Padding, strides and dilations as the options of a convolution."""
     options: Options = {"padding": "SAME" if made.is_same() and not made.is_valid() else "VALID"}
     for name, stride, dilation in zip("dhw"[-len(made.strides) :], made.strides, made.dilations, strict=True):
         options[f"stride_{name}"] = stride
@@ -76,7 +77,7 @@ def _convolution_2d(lowering: Lowering, node: ir.Node) -> None:
     order = None if depthwise else pixel_shuffle_order(lowering, node.outputs[0])
     reorder = None if order is None else (0, order)
     weights = lowering.weight(value, shape, permutation, hybrid=group == 1, order=reorder)
-    options = _options(made)
+    options = window_options(made)
     if options["padding"] == "VALID":
         source = padded(lowering, source, made)
     if depthwise:
@@ -128,7 +129,7 @@ def _convolution_3d(lowering: Lowering, node: ir.Node) -> None:
         raise UnsupportedError("a grouped 3-D convolution has no TFLite operator")
     made = window(lowering, node, shape[2:])
     source = lowering.tensor(node.inputs[0], layout.channels_last(5))
-    options = _options(made)
+    options = window_options(made)
     if options["padding"] == "VALID":
         source = padded(lowering, source, made)
     weights = lowering.weight(value, shape, (2, 3, 4, 1, 0))

@@ -84,7 +84,7 @@ def gather_elements(lowering: Lowering, node: ir.Node) -> None:
 
 @lowers("ScatterND")
 def scatter_nd(lowering: Lowering, node: ir.Node) -> None:
-    """SELECT_V2 between the data and SCATTER_ND of the updates, by SCATTER_ND of a mask. Indices must be constant and unique."""
+    """SELECT_V2 between the data and SCATTER_ND of the updates, by a mask; indices must be constant and unique."""
     if node.attributes.get_string("reduction", "none") != "none":
         raise UnsupportedError("reductions have no TFLite operator")
     shape = lowering.shape(node.inputs[0])

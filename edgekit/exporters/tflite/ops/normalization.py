@@ -80,7 +80,7 @@ def _aligned(lowering: Lowering, node: ir.Node, index: int, label: Permutation) 
 
 @lowers("GroupNormalization", wants=Wants.CHANNELS_LAST)
 def group_normalization(lowering: Lowering, node: ir.Node) -> None:
-    """Channels in groups: (N, spatial, groups, channels / groups) by the mean and variance over all but N and groups."""
+    """(N, spatial, groups, channels / groups) by the mean and variance over spatial positions and group members."""
     rank = lowering.rank(node.inputs[0])
     label = layout.channels_last(rank)
     source = lowering.tensor(node.inputs[0], label)
@@ -121,7 +121,7 @@ def mean_variance_normalization(lowering: Lowering, node: ir.Node) -> None:
 
 @lowers("LRN", wants=Wants.CHANNELS_LAST)
 def local_response_normalization(lowering: Lowering, node: ir.Node) -> None:
-    """LOCAL_RESPONSE_NORMALIZATION, whose alpha is ONNX's divided by the window; even windows have no symmetric radius."""
+    """LOCAL_RESPONSE_NORMALIZATION, whose alpha is ONNX's divided by the window."""
     size = node.attributes.get_int("size")
     if size % 2 == 0 or lowering.rank(node.inputs[0]) != 4:
         raise UnsupportedError("an even window or an input that is no image has no TFLite operator")

@@ -1,7 +1,7 @@
 """LSTM, GRU and RNN, unrolled over their static length.
 
-UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state between invocations, which an ONNX LSTM does not, so it is not used: the input
-projection of all steps is one FULLY_CONNECTED, and every step then costs one FULLY_CONNECTED and a few elementwise operators.
+UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state between invocations, which an ONNX LSTM does not, so it is not used: the
+input projection of all steps is one FULLY_CONNECTED, and every step then costs another and a few elementwise operators.
 """
 
 from collections.abc import Callable, Sequence

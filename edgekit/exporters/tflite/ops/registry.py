@@ -26,8 +26,8 @@ class Wants(Enum):
 class Rule:
     """How to lower one operator.
 
-    ``int8`` says whether int8 kernels can do the node when its inputs and outputs are quantized; otherwise it runs in float
-    between DEQUANTIZE and QUANTIZE. ``fuses`` says that the node's last operator can do a following activation.
+    ``int8`` says whether int8 kernels can do the node when its inputs and outputs are quantized; otherwise it runs in
+    float between DEQUANTIZE and QUANTIZE. ``fuses`` says that the node's last operator can do a following activation.
     """
 
     handler: Handler

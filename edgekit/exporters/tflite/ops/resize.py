@@ -43,7 +43,7 @@ class _Axis:
         raise UnsupportedError(f"coordinate_transformation_mode {transformation!r} has no TFLite form")
 
     def builtin(self, options: dict[str, bool]) -> Array:
-        """Where TFLite's kernels sample (reference_ops: resize_bilinear.h, resize_nearest_neighbor.h), before rounding."""
+        """Where TFLite's kernels sample (kernels/internal/reference/resize_bilinear.h), before rounding."""
         align = options.get("align_corners", False) and self.after > 1
         scale = (self.before - 1) / (self.after - 1) if align else self.before / self.after
         x = np.arange(self.after, dtype=np.float64)

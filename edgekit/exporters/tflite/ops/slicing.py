@@ -63,7 +63,7 @@ def _finish(
 
 @lowers("Pad", int8=always, wants=Wants.ANY)
 def pad(lowering: Lowering, node: ir.Node) -> None:
-    """PAD for zeros, PADV2 for other constants, MIRROR_PAD for reflect, GATHER for edge and wrap; negative pads slice."""
+    """PAD for zeros, PADV2 for other constants, MIRROR_PAD for reflect, GATHER for edge and wrap; SLICE crops."""
     label = lowering.label(node.inputs[0])
     source = lowering.tensor(node.inputs[0], label)
     paddings = _paddings(lowering, node, label)

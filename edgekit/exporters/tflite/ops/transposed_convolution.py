@@ -25,7 +25,8 @@ def _int8_transposed(lowering: Lowering, node: ir.Node) -> bool:
 def transposed_convolution(lowering: Lowering, node: ir.Node) -> None:
     """TRANSPOSE_CONV; a crop follows when the paddings are not those of SAME or VALID.
 
-    Groups become one dense kernel with zero blocks, dilation a kernel with zeros between its taps: TRANSPOSE_CONV has neither.
+    TRANSPOSE_CONV has neither groups nor dilation: groups become one dense kernel with zero blocks, dilation a kernel
+    with zeros between its taps.
     """
     if lowering.rank(node.inputs[0]) not in (3, 4) or not lowering.is_constant(node.inputs[1]):
         raise UnsupportedError("only 1-D and 2-D transposed convolutions with constant weights have a TFLite operator")
