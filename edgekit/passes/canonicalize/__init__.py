@@ -18,6 +18,7 @@ from edgekit.passes.canonicalize.fuse_activations import (
 )
 from edgekit.passes.canonicalize.fuse_linear import MatMulToGemm, NormalizeGemm
 from edgekit.passes.canonicalize.fuse_norms import FuseLayerNorm, FuseSoftmax
+from edgekit.passes.canonicalize.global_pools import NameGlobalPools
 from edgekit.passes.canonicalize.merge_affine import MergeAffine
 from edgekit.passes.canonicalize.move_transposes import MoveTransposes
 from edgekit.passes.canonicalize.normalize_clips import NormalizeClips
@@ -56,6 +57,7 @@ _REWRITES: tuple[ir.passes.PassBase, ...] = (
     # Pads are folded into explicit attributes.
     NormalizeWindows(),
     FoldPads(),
+    NameGlobalPools(),
     # Gemm before the affine passes, which fold into its canonical form only.
     MatMulToGemm(),
     NormalizeGemm(),
