@@ -13,8 +13,8 @@ from edgekit.exporters.onnx.qdq import Array
 from edgekit.graph.edit import GraphEditor
 from edgekit.graph.queries import attribute, constant_value, input_of, is_op, produced_by, shape_of
 
-# Onnxruntime takes their dequantized constants as codes, between DQ and Q. ConvTranspose has no such kernel, but its float
-# weights onnxruntime would quantize again, in its own way (WeightBiasQuantization).
+# Onnxruntime takes their dequantized constants as codes, between DQ and Q. ConvTranspose has no such kernel, but float
+# weights of it onnxruntime would quantize again, in its own way (WeightBiasQuantization).
 _INTEGER_OPS = frozenset({"Add", "Concat", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul"})
 
 
