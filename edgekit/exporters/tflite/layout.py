@@ -1,7 +1,7 @@
 """Permutation labels: how a tensor of the file lies in memory compared with its ONNX value.
 
 A label ``p`` says ``tensor.shape[i] == value.shape[p[i]]``: physical axis ``i`` holds logical axis ``p[i]``. The
-identity is the source layout, ``channels_last(4) == (0, 2, 3, 1)`` is NHWC for an NCHW value. All is arithmetic on labels.
+identity is the source layout, ``channels_last(4) == (0, 2, 3, 1)`` is NHWC for an NCHW value.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def plan_reshape(before: Sequence[int], after: Sequence[int], label: Permutation
     """Plan Reshape(before -> after) of a tensor labelled ``label`` with as little movement as possible.
 
     Logical dimensions fall into the finest groups of equal product. Groups may lie in any physical order; the axes
-    inside one must be adjacent and in logical order. ``source`` equals ``label`` (but for unit axes) when they already are.
+    inside one must be adjacent and in logical order. ``source`` equals ``label`` when they already are.
     """
     groups = _groups(before, after)
     groups.sort(key=lambda group: min(label.index(axis) for axis in group[0]))

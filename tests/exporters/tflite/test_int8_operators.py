@@ -37,7 +37,7 @@ class Bias:
 
 @dataclass
 class Case:
-    """``inputs`` are shapes of activations, Weight, Bias or arrays; ``scale`` is "free", "same" or (scale, zero point)."""
+    """``inputs``: shapes of activations, Weight, Bias, arrays; ``scale``: "free", "same" or (scale, zero point)."""
 
     op: str
     inputs: list
