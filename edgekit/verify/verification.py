@@ -1,7 +1,7 @@
 """Run every artifact in its real runtime beside the source model, in one pass over the samples."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -19,10 +19,16 @@ from edgekit.verify.comparison import Comparison, Expected, Subject, Verified
 from edgekit.verify.judgement import shortfalls
 
 
-class LabelledSamples(Iterable[Mapping[str, Array]], Sized, Protocol):
-    """Samples of the source model's inputs; ``labels`` (samples x batch,) or None. See :mod:`edgekit.data`."""
+class LabelledSamples(Protocol):
+    """Samples of the source model's inputs, re-iterable; :mod:`edgekit.data` opens them."""
 
-    labels: NDArray[np.int64] | None
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """One class per sample and batch entry, or None."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]: ...
 
 
 def _ignore(_: int) -> None:
