@@ -125,7 +125,7 @@ def inspect(
 
 def _try_target(graph: ir.Model, profile: Target, inputs: Sequence[TensorSpec]) -> list[FormatSupport]:
     static = profile.precision is Precision.INT8
-    calibration = calibrate(graph, random_samples(inputs, 1)) if static else None
+    calibration = calibrate(graph, random_samples(inputs, 1), moments=False) if static else None
     network = quantize(graph, profile.scheme(profile.precision), calibration)
     return [_try_format(network, profile, format_name) for format_name in profile.formats]
 

@@ -1,6 +1,6 @@
 """The whole flow on one page: import, canonicalize, quantize, export, verify, publish."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -22,6 +22,9 @@ from edgekit.release.staging import Staging, staging
 from edgekit.settings import ExportKeywords, ExportSettings
 from edgekit.verify import Subject, Verified, random_samples, verify
 
+Calibrations = Mapping[str, Calibration]
+"""By observer."""
+
 _RANDOM_SAMPLES = 16
 """Without data the artifacts are compared with the source on this many seeded random samples."""
 
@@ -41,9 +44,9 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
         source = _import(Path(model), settings)
         samples, evaluation = _open_data(source, settings)
         graph = _canonicalize(source, settings)
-        calibration = _calibrate(graph, profiles, samples, settings)
+        calibrations = _calibrate(graph, profiles, samples, settings)
         artifacts = [
-            artifact for profile in profiles for artifact in _write(graph, profile, calibration, staged, settings)
+            artifact for profile in profiles for artifact in _write(graph, profile, calibrations, staged, settings)
         ]
         verified = _verify(artifacts, source, evaluation or samples, settings)
         manifest = record(source, graph, samples, evaluation, verified, settings)
@@ -108,22 +111,28 @@ def _canonicalize(source: ImportedModel, settings: ExportSettings) -> ir.Model:
 
 def _calibrate(
     graph: ir.Model, profiles: Sequence[Target], samples: Samples | None, settings: ExportSettings
-) -> Calibration | None:
+) -> Calibrations:
+    """One calibration for each observer that a static profile asks for; almost always one for all."""
+    calibrations: dict[str, Calibration] = {}
     schemes = [profile.scheme(_precision(profile, settings)) for profile in profiles]
     static = [scheme for scheme in schemes if scheme.precision is Precision.INT8]
-    if not static or samples is None:
-        return None
-    with settings.progress.stage("calibrating", len(samples)) as advance:
-        return calibrate(graph, samples, advance)
+    if samples is None:
+        return calibrations
+    for observer in dict.fromkeys(scheme.observer for scheme in static):
+        moments = any(s.rounding == "gptq" or s.bias_correction for s in static if s.observer == observer)
+        with settings.progress.stage("calibrating", len(samples)) as advance:
+            calibrations[observer] = calibrate(graph, samples, advance, observer=observer, moments=moments)
+    return calibrations
 
 
 def _write(
-    graph: ir.Model, profile: Target, calibration: Calibration | None, staged: Staging, settings: ExportSettings
+    graph: ir.Model, profile: Target, calibrations: Calibrations, staged: Staging, settings: ExportSettings
 ) -> list[StagedArtifact]:
     """One quantized network in every format of the target."""
     precision = _precision(profile, settings)
     with settings.progress.stage(f"quantizing for {profile.name}"):
-        network = quantize(graph, profile.scheme(precision), calibration)
+        scheme = profile.scheme(precision)
+        network = quantize(graph, scheme, calibrations.get(scheme.observer))
     written = []
     with settings.progress.stage(f"writing {profile.name}", len(profile.formats)) as advance:
         for format_name in profile.formats:
