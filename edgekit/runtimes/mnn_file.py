@@ -66,7 +66,9 @@ class MnnFile:
             self.outputs = [self.string(at) for at in self.elements(self.field(self.root, _NET_OUTPUTS))]
             self.operations = [self._operation(at) for at in self.elements(self.field(self.root, _NET_OPS))]
         except (struct.error, UnicodeDecodeError, IndexError) as error:
-            raise ModelError(f"{path}: not an MNN model; expected a file written by MNN's converter") from error
+            raise _not_a_model(path) from error
+        if not self.operations or not self.tensor_names:
+            raise _not_a_model(path)
 
     @property
     def inputs(self) -> list[str]:
@@ -123,3 +125,7 @@ class MnnFile:
             outputs=self._integers(self.field(table, _OP_OUTPUTS)),
             parameters=self.follow(main) if main else 0,
         )
+
+
+def _not_a_model(path: Path) -> ModelError:
+    return ModelError(f"{path}: not an MNN model; expected a file written by MNN's converter")

@@ -6,8 +6,6 @@ becomes a float ``.mnn``, and that and the scales become the int8 one. The inter
 
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import onnx_ir as ir
@@ -23,6 +21,8 @@ from edgekit.interface import Precision, TensorSpec
 from edgekit.runtimes.mnn_file import NET_UUID, MnnFile
 from edgekit.runtimes.process import RuntimeProcess
 
+_FLOAT_FILE = "float.mnn"
+
 
 class MnnExporter:
     """Writes ``.mnn``. The interface is float32 (int32 for integers) even where int8 is asked for: MNN has no other.
@@ -36,25 +36,24 @@ class MnnExporter:
 
     def unsupported(self, model: ir.Model) -> list[UnsupportedNode]:
         """What MNN's converter refuses, by asking it, and what it is known to get wrong."""
-        graph = _float_graph(model)
+        found = {node.node: node for node in known_unsupported(model)}
         with tempfile.TemporaryDirectory(prefix="edgekit-mnn-") as directory:
-            try:
-                _convert_float(graph, Path(directory))
-            except converter.UnsupportedOpsError as error:
-                return [*known_unsupported(model), *_nodes_of(graph.model, error.op_types)]
-        return known_unsupported(model)
+            for node in _refused(_float_graph(model), Path(directory)):
+                found.setdefault(node.node, node)
+        return list(found.values())
 
     def export(self, model: ir.Model, options: ExportOptions, path: Path) -> ExportedInterface:
         """Write ``model`` to ``path``, its interface in float and in the source's layout whatever ``options`` ask for.
 
-        Raises UnsupportedError naming all nodes that MNN cannot express, and ModelError when its converter fails.
+        Raises UnsupportedError naming all nodes that MNN cannot express, ModelError when its converter fails otherwise,
+        and GateError when MNN crashes on the file; ``path`` is written only when all is well.
         """
         raise_unsupported(self.format, known_unsupported(model))
         graph = _float_graph(model)
         with tempfile.TemporaryDirectory(prefix="edgekit-mnn-") as directory:
             folder = Path(directory)
-            with _naming_nodes(self.format, graph):
-                written = _convert_float(graph, folder)
+            raise_unsupported(self.format, _refused(graph, folder))
+            written = folder / _FLOAT_FILE
             if options.precision is Precision.FP16:
                 converter.store_half(written, folder / "half.mnn")
                 written = folder / "half.mnn"
@@ -73,11 +72,49 @@ def _float_graph(model: ir.Model) -> FloatGraph:
     return graph
 
 
-def _convert_float(graph: FloatGraph, folder: Path) -> Path:
-    source, target = folder / "float.onnx", folder / "float.mnn"
-    ir.save(graph.model, source)
-    converter.convert_onnx(source, target)
-    return target
+def _refused(graph: FloatGraph, folder: Path) -> list[UnsupportedNode]:
+    """Convert ``graph`` into ``folder``, and tell which nodes MNN's converter refuses or crashes on."""
+    try:
+        _convert_float(graph.model, folder)
+    except converter.UnsupportedOpsError as error:
+        reason = "MNN's converter does not know it"
+        culprits = [node for node in graph.model.graph if node.op_type in error.op_types]
+    except converter.ConverterFailedError as error:
+        reason = str(error).partition(";")[0]
+        culprits = [_first_failing(graph.model, folder)]
+    else:
+        return []
+    return [UnsupportedNode(node.op_type, node.name or "", reason) for node in culprits]
+
+
+def _convert_float(model: ir.Model, folder: Path) -> None:
+    source = folder / "float.onnx"
+    ir.save(model, source)
+    converter.convert_onnx(source, folder / _FLOAT_FILE)
+
+
+def _first_failing(model: ir.Model, folder: Path) -> ir.Node:
+    """The first node that, put behind all before it, makes MNN's converter fail: found by halving."""
+    nodes = list(model.graph)
+    works, fails = 0, len(nodes)
+    while fails - works > 1:
+        middle = (works + fails) // 2
+        try:
+            _convert_float(_leading_part(model, middle), folder)
+            works = middle
+        except converter.ConverterFailedError:
+            fails = middle
+    return nodes[fails - 1]
+
+
+def _leading_part(model: ir.Model, count: int) -> ir.Model:
+    part = model.clone()
+    nodes = list(part.graph)
+    users = {id(value) for node in nodes[:count] for value in node.inputs}
+    ends = [value for node in nodes[:count] for value in node.outputs if id(value) not in users]
+    part.graph.outputs[:] = ends
+    part.graph.remove(nodes[count:], safe=True)
+    return part
 
 
 def _quantize(graph: FloatGraph, source: Path, folder: Path) -> Path:
@@ -122,17 +159,3 @@ def _spec(path: Path, specs: dict[str, TensorSpec], value: ir.Value) -> TensorSp
             f'{path}: MNN\'s converter lost "{name}"; it found {", ".join(specs)}; export the other formats'
         )
     return specs[name]
-
-
-def _nodes_of(model: ir.Model, op_types: tuple[str, ...]) -> list[UnsupportedNode]:
-    reason = "MNN's converter does not know it"
-    return [UnsupportedNode(node.op_type, node.name or "", reason) for node in model.graph if node.op_type in op_types]
-
-
-@contextmanager
-def _naming_nodes(format_name: str, graph: FloatGraph) -> Iterator[None]:
-    try:
-        yield
-    except converter.UnsupportedOpsError as error:
-        raise_unsupported(format_name, _nodes_of(graph.model, error.op_types))
-        raise

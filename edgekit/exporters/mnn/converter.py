@@ -21,6 +21,10 @@ _SUCCESS = "Converted Success!"
 _UNSUPPORTED = re.compile(r"These Op Not Support: (.*)")
 
 
+class ConverterFailedError(ModelError):
+    """MNN's converter crashed, or wrote nothing that can be used."""
+
+
 class UnsupportedOpsError(ModelError):
     """MNN's converter does not know some operators; ``op_types`` names them in ONNX's words."""
 
@@ -30,19 +34,20 @@ class UnsupportedOpsError(ModelError):
 
 
 def convert_onnx(source: Path, target: Path) -> None:
-    """Convert a float ONNX file to a float ``.mnn`` file. Raises UnsupportedOpsError, or ModelError when it fails."""
+    """Convert a float ONNX file to a float ``.mnn`` file. Raises UnsupportedOpsError or ConverterFailedError."""
     # The While loops that the converter makes of an LSTM or GRU by default do not run in MNN's sessions.
-    _convert(["-f", "ONNX", "--modelFile", str(source.resolve()), "--useOriginRNNImpl"], target)
+    options = ["--useOriginRNNImpl", "--useGeluApproximation", "0"]
+    _convert(["-f", "ONNX", "--modelFile", str(source.resolve()), *options], target)
 
 
 def compress(source: Path, target: Path, parameters: Path) -> None:
-    """Rewrite a float ``.mnn`` file with the integer weights that ``parameters`` (JSON) gives. Raises ModelError."""
+    """Quantize the weights of a float ``.mnn`` file with ``parameters`` (JSON). Raises ConverterFailedError."""
     source_arguments = ["-f", "MNN", "--modelFile", str(source.resolve())]
     _convert([*source_arguments, "--compressionParamsFile", str(parameters.resolve())], target)
 
 
 def store_half(source: Path, target: Path) -> None:
-    """Rewrite a float ``.mnn`` file with float16 weights (truncated, so round them before). Raises ModelError."""
+    """Store weights in float16, truncated: round them before. Raises ConverterFailedError."""
     _convert(["-f", "MNN", "--modelFile", str(source.resolve()), "--fp16"], target)
 
 
@@ -59,7 +64,7 @@ def _convert(arguments: Sequence[str], target: Path) -> None:
     if run.returncode or _SUCCESS not in log or not target.exists():
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         last = lines[-1] if lines else "it printed nothing"
-        raise ModelError(
-            f"{target.name}: MNN's converter failed (exit code {run.returncode}): {last}; "
+        raise ConverterFailedError(
+            f"MNN's converter failed (exit code {run.returncode}, its last words: {last}); "
             "export the other formats, or report the model to edgekit"
         )

@@ -137,17 +137,20 @@ def _build(
 
 
 def _repeat_channels(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
-    # Depthwise with a multiplier m: repeat every channel m times and convolve each once.
+    # Depthwise with a multiplier m: repeat every channel m times (MNN copies int8) and convolve each once.
     source, weight = node.inputs[0], constant_array(node.inputs[1])
     assert source is not None and weight is not None
     batch, channels, *size = static_shape(source)
-    repeated = np.repeat(np.arange(channels), weight.shape[0] // channels)
-    indices = editor.integers(repeated.tolist(), f"{source.name}_channels")
-    shape = (batch, weight.shape[0], *size)
-    gathered = editor.node(node, "Gather", [source, indices], {"axis": 1}, shape=shape, name=f"{source.name}_repeated")
-    stripped.inherit(gathered, source)
-    node.replace_input_with(0, gathered)
-    node.attributes["group"] = ir.AttrInt64("group", weight.shape[0])
+    units, name = weight.shape[0], source.name
+    times = units // channels
+    single = editor.reshape(node, source, (batch, channels, 1, math.prod(size)), f"{name}_single")
+    shape = (batch, channels, times, math.prod(size))
+    repeated = editor.node(node, "Concat", [single] * times, {"axis": 2}, shape=shape, name=f"{name}_repeated")
+    image = editor.reshape(node, repeated, (batch, units, *size), f"{name}_channels")
+    for value in (single, repeated, image):
+        stripped.inherit(value, source)
+    node.replace_input_with(0, image)
+    node.attributes["group"] = ir.AttrInt64("group", units)
 
 
 def _split_groups(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:

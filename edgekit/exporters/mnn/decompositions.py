@@ -8,6 +8,8 @@ import onnx_ir as ir
 from edgekit.exporters.mnn.editor import GraphEditor, constant_array, static_shape
 from edgekit.exporters.mnn.strip import FloatGraph
 
+_ONE = np.array(1, np.float32)
+
 
 def general_gemm(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     """A Gemm that is no fully connected layer becomes ``alpha * (A' @ B') + beta * C``; MNN ignores ``transA``."""
@@ -37,6 +39,20 @@ def general_gemm(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> No
         addend = node.inputs[2] if beta == 1.0 else _scaled(editor, node, node.inputs[2], beta, f"{name}_addend")
         result = editor.node(node, "Add", [result, addend], shape=shape, name=f"{name}_sum")
     editor.replace(output, result)
+
+
+def gelu(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """``x * (1 + erf(x / sqrt(2))) * 0.5``: the form that MNN fuses; of a Gelu it computes the tanh approximation."""
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or node.attributes.get_string("approximate", "none") != "none":
+        return
+    shape, name = static_shape(output), output.name
+    root, one = editor.constant(np.array(2**0.5, np.float32), f"{name}_root"), editor.constant(_ONE, f"{name}_one")
+    divided = editor.node(node, "Div", [source, root], shape=shape, name=f"{name}_divided")
+    erf = editor.node(node, "Erf", [divided], shape=shape, name=f"{name}_erf")
+    factor = editor.node(node, "Add", [erf, one], shape=shape, name=f"{name}_factor")
+    product = editor.node(node, "Mul", [source, factor], shape=shape, name=f"{name}_product")
+    editor.replace(output, _scaled(editor, node, product, 0.5, f"{name}_halved"))
 
 
 def less(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
@@ -163,60 +179,9 @@ def pad(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     editor.replace(output, padded)
 
 
-def nearest_resize(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
-    """Nearest-neighbour resizing in one of the modes that MNN rounds wrongly: a Gather along each axis."""
-    source, output = node.inputs[0], node.outputs[0]
-    if source is None or node.attributes.get_string("mode", "nearest") != "nearest" or _is_native_nearest(node):
-        return
-    scales = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
-    value = source
-    for axis, (size, new_size) in enumerate(zip(static_shape(source), static_shape(output), strict=True)):
-        if size != new_size:
-            scale = float(scales[axis]) if scales is not None and scales.size else new_size / size
-            indices = editor.integers(_nearest(node, size, new_size, scale), f"{output.name}_indices_{axis}")
-            shape = [*static_shape(value)]
-            shape[axis] = new_size
-            value = editor.node(
-                node, "Gather", [value, indices], {"axis": axis}, shape=shape, name=f"{output.name}_gathered_{axis}"
-            )
-            stripped.inherit(value, source)
-    if value is not source:
-        editor.replace(output, value)
-
-
-def _is_native_nearest(node: ir.Node) -> bool:
-    # What MNN computes like onnxruntime, up and down, by scales and by sizes.
-    transformation = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
-    axes_given = "axes" in node.attributes
-    return not axes_given and transformation == "asymmetric" and rounding == "floor"
-
-
-def _nearest(node: ir.Node, size: int, new_size: int, scale: float) -> list[int]:
-    # Source: https://onnx.ai/onnx/operators/onnx__Resize.html
-    position = np.arange(new_size, dtype=np.float64)
-    match node.attributes.get_string("coordinate_transformation_mode", "half_pixel"):
-        case "align_corners":
-            position = position * (size - 1) / (new_size - 1) if new_size > 1 else position * 0
-        case "asymmetric":
-            position = position / scale
-        case "pytorch_half_pixel":
-            position = (position + 0.5) / scale - 0.5 if new_size > 1 else position * 0
-        case "half_pixel_symmetric":
-            adjustment = new_size / (scale * size)
-            position = size / 2 * (1 - adjustment) + (position + 0.5) / scale - 0.5
-        case _:
-            position = (position + 0.5) / scale - 0.5
-    match node.attributes.get_string("nearest_mode", "round_prefer_floor"):
-        case "floor":
-            rounded = np.floor(position)
-        case "ceil":
-            rounded = np.ceil(position)
-        case "round_prefer_ceil":
-            rounded = np.floor(position + 0.5)
-        case _:
-            rounded = np.ceil(position - 0.5)
-    return [int(index) for index in np.clip(rounded, 0, size - 1)]
+def log_softmax(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """The axis spelled out: without it, MNN's converter crashes."""
+    node.attributes.setdefault("axis", ir.AttrInt64("axis", -1))
 
 
 def _crop(editor: GraphEditor, node: ir.Node, value: ir.Value, begins: list[int], ends: list[int]) -> ir.Value:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgekit.exporters.mnn import convolutions, decompositions, int8_kernels
+from edgekit.exporters.mnn import convolutions, decompositions, int8_kernels, resizing
 from edgekit.exporters.mnn.editor import GraphEditor
 from edgekit.exporters.mnn.strip import FloatGraph
 
@@ -18,9 +18,11 @@ Rewrite = Callable[[GraphEditor, FloatGraph, ir.Node], None]
 _REWRITES: tuple[dict[str, Rewrite], ...] = (
     {
         "Cast": decompositions.cast_to_bool,
+        "Gelu": decompositions.gelu,
         "Gemm": decompositions.general_gemm,
         "GroupNormalization": decompositions.group_normalization,
         "Less": decompositions.less,
+        "LogSoftmax": decompositions.log_softmax,
         "Mean": decompositions.mean,
         "Mish": decompositions.mish,
         "Pad": decompositions.pad,
@@ -29,7 +31,7 @@ _REWRITES: tuple[dict[str, Rewrite], ...] = (
         "ReduceLogSum": decompositions.reduction,
         "ReduceLogSumExp": decompositions.reduction,
         "ReduceSumSquare": decompositions.reduction,
-        "Resize": decompositions.nearest_resize,
+        "Resize": resizing.resize,
         "Split": decompositions.split,
     },
     {
