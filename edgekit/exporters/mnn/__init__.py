@@ -4,6 +4,7 @@ Two steps, because MNN's converter gets QDQ graphs wrong, and a large fully conn
 becomes a float ``.mnn``, and that and the scales become the int8 one. The interface is float, in the source's layout.
 """
 
+import hashlib
 import tempfile
 import uuid
 from pathlib import Path
@@ -136,8 +137,9 @@ def _stable_identity(content: bytes, path: Path) -> bytes:
         return content
     start = file.follow(field) + 4
     length = len(file.string(file.follow(field)))
-    blank = content[:start] + bytes(length) + content[start + length :]
-    identity = str(uuid.uuid5(uuid.NAMESPACE_OID, blank.hex()))[:length]
+    digest = hashlib.sha256(content[:start])
+    digest.update(content[start + length :])
+    identity = str(uuid.UUID(bytes=digest.digest()[:16], version=4))[:length]
     return content[:start] + identity.encode().ljust(length, b"\0") + content[start + length :]
 
 
