@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -124,9 +126,16 @@ def test_a_misspelt_keyword_names_the_nearest(classifier: Path, tmp_path: Path) 
         edgekit.export(classifier, "x86-64", calibraton="x.npz")  # type: ignore[call-arg]
 
 
-def test_onnx_sources_never_import_tensorflow(exported: Path) -> None:
-    """The export of the fixture ran in this process."""
-    assert "tensorflow" not in sys.modules
+def test_onnx_sources_never_import_tensorflow(classifier: Path, calibration: Path, tmp_path: Path) -> None:
+    """Not in this process and not in a worker: whoever imports it leaves a mark and fails."""
+    mark = tmp_path / "imported"
+    for name in ("tensorflow", "keras", "tf2onnx"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})\nraise ImportError\n")
+    command = ["-m", "edgekit", "export", classifier, "-c", calibration, "-t", "x86-64", "-o", tmp_path / "dist"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, *map(str, command)], env=environment, check=True, capture_output=True)
+    assert (tmp_path / "dist" / "manifest.json").exists()
+    assert not mark.exists()
 
 
 def test_a_batch_of_its_own_is_kept(calibration: Path, tmp_path: Path) -> None:
