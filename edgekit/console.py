@@ -157,7 +157,8 @@ def target_json(profile: "Target") -> dict[str, Any]:
     document = asdict(profile)
     document["path"] = str(profile.path)
     for runtime in document["runtimes"].values():
-        runtime["accelerated_ops"] = {kind: sorted(ops) for kind, ops in runtime["accelerated_ops"].items()}
+        if runtime["accelerated_ops"] is not None:
+            runtime["accelerated_ops"] = sorted(runtime["accelerated_ops"])
     return document
 
 

@@ -17,6 +17,7 @@ from edgekit.passes.canonicalize import canonicalize
 from edgekit.passes.quantize import calibrate, quantize
 from edgekit.profiles.target import Target, load_target
 from edgekit.progress import Progress, Silent
+from edgekit.release.delegation import target_delegation
 from edgekit.release.manifest import tensors_to_json
 from edgekit.runtimes import Delegation
 from edgekit.runtimes.process import RuntimeProcess
@@ -141,5 +142,5 @@ def _try_format(network: ir.Model, profile: Target, format_name: str) -> FormatS
             options = ExportOptions(profile.precision, layout=runtime.layout, activation_dtype=runtime.activation_dtype)
             exporter.export(network, options, path)
             with RuntimeProcess(format_name, path, label=f"{profile.name} {format_name}") as process:
-                delegation = process.delegation()
+                delegation = target_delegation(runtime, path, process.delegation())
     return FormatSupport(profile.name, format_name, str(profile.precision), unsupported, delegation)

@@ -40,7 +40,7 @@ class UnsupportedNode:
 
 
 class Exporter(Protocol):
-    """Writes one format. ``format`` is its name in profiles and the manifest; ``suffix`` its file suffix with the dot."""
+    """Writes one format. ``format`` is its name in profiles and the manifest; ``suffix`` has the dot."""
 
     format: str
     suffix: str

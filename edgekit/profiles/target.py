@@ -1,7 +1,7 @@
 """Target profiles: what to make for a kind of machine, and what its runtimes accelerate (``targets/*.toml``)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +16,21 @@ FORMATS = ("tflite", "mnn", "onnx")
 _ACCELERATOR_KEY = {"tflite": "delegate", "mnn": "backend", "onnx": "execution_provider"}
 """Each runtime's own word for what executes the graph."""
 
-_KERNELS = {
-    Precision.INT8: "int8",
-    Precision.INT8_DYNAMIC: "int8-dynamic",
-    Precision.INT8_WEIGHTS: "float",
-    Precision.FP16: "float",
-    Precision.FP32: "float",
+_ACCELERATORS = {
+    "tflite": ("xnnpack", "gpu", "nnapi", "none"),
+    "mnn": ("CPU", "OPENCL", "VULKAN", "METAL", "CUDA"),
+    "onnx": (
+        "CPUExecutionProvider",
+        "XnnpackExecutionProvider",
+        "NnapiExecutionProvider",
+        "QNNExecutionProvider",
+        "CoreMLExecutionProvider",
+        "CUDAExecutionProvider",
+    ),
 }
-"""Which list of accelerated ops a precision runs on; int8 weights alone are dequantized and computed in float."""
+
+_ASKED = ("xnnpack", "none", "CPU", "CPUExecutionProvider")
+"""The accelerators whose runtime, when it verifies an artifact, says itself what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +39,20 @@ class RuntimeProfile:
 
     ``accelerator`` is the TFLite delegate, the MNN backend or the ONNX Runtime execution provider. ``layout`` is
     that of the artifact's image inputs and outputs. ``activation_dtype`` is that of QuantizeLinear in ONNX files (int8
-    in the other formats, whose integer kernels know nothing else). ``accelerated_ops`` has op names by kind of kernel
-    (``"int8"``, ``"int8-dynamic"``, ``"float"``): TFLite builtin names for TFLite, ONNX op types for the others.
+    in the other formats, whose integer kernels know nothing else). ``accelerated_ops`` are the TFLite builtin operators
+    that a delegate takes which is not on this machine.
     """
 
     format: str
     accelerator: str
     layout: Layout = Layout.KEEP
     activation_dtype: Literal["int8", "uint8"] = "int8"
-    accelerated_ops: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    accelerated_ops: frozenset[str] | None = None
 
-    def accelerated(self, precision: Precision) -> frozenset[str] | None:
-        """The ops that are fast here at ``precision``; None when the profile does not say."""
-        return self.accelerated_ops.get(_KERNELS[precision])
+    @property
+    def is_asked(self) -> bool:
+        """Whether the runtime of this machine tells what the target's accelerator takes."""
+        return self.accelerator in _ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +144,14 @@ def _runtime(root: Table, format_: str) -> RuntimeProfile:
     table = root.table(format_)
     runtime = RuntimeProfile(
         format=format_,
-        accelerator=table.string(_ACCELERATOR_KEY[format_]),
+        accelerator=table.one_of(_ACCELERATOR_KEY[format_], _ACCELERATORS[format_]),
         layout=table.choice("layout", Layout, Layout.KEEP) if format_ == "tflite" else Layout.KEEP,
         activation_dtype=table.one_of("activation_dtype", ("int8", "uint8"), "int8") if format_ == "onnx" else "int8",
-        accelerated_ops=_accelerated_ops(table.table("accelerated")),
+        accelerated_ops=_accelerated_ops(table) if format_ == "tflite" else None,
     )
     table.finish()
     return runtime
 
 
-def _accelerated_ops(table: Table) -> dict[str, frozenset[str]]:
-    kernels = dict.fromkeys(_KERNELS.values())
-    found = {kernel: frozenset(table.strings(kernel, ())) for kernel in kernels if kernel in table}
-    for kernel in kernels:
-        table.strings(kernel, ())
-    table.finish()
-    return found
+def _accelerated_ops(table: Table) -> frozenset[str] | None:
+    return frozenset(table.strings("accelerated_ops", ())) if "accelerated_ops" in table else None

@@ -13,6 +13,7 @@ from edgekit.artifacts import StagedArtifact
 from edgekit.data import Samples
 from edgekit.graph.cost import count_macs, count_parameters
 from edgekit.importers import ImportedModel, Source
+from edgekit.release.delegation import target_delegation
 from edgekit.release.manifest import Artifact, DataRecord, Manifest, ModelRecord
 from edgekit.settings import ExportSettings
 from edgekit.verify import Verified
@@ -60,7 +61,9 @@ def _artifact(artifact: StagedArtifact, result: Verified) -> Artifact:
         layout=artifact.layout,
         interface=artifact.interface,
         verification=result.verification,
-        delegation=result.delegation,
+        delegation=target_delegation(
+            artifact.profile.runtimes[artifact.format], artifact.staged_path, result.delegation
+        ),
     )
 
 
