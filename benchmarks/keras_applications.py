@@ -57,9 +57,9 @@ def _row(name: str) -> list[object]:
 
 
 def build(name: str) -> keras.Model:
-    """The model with seeded random weights and BatchNorm statistics."""
+    """The model up to its logits, which hide no error, with seeded random weights and BatchNorm statistics."""
     keras.utils.set_random_seed(3)
-    model = getattr(keras.applications, name)(weights=None)
+    model = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3), classifier_activation=None)
     random = np.random.default_rng(3)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
