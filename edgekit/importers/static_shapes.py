@@ -8,6 +8,7 @@ import onnx
 
 from edgekit.errors import ModelError
 from edgekit.graph import OPSET
+from edgekit.importers.loops import unroll_loops
 from edgekit.importers.skeleton import subgraphs
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def make_static(proto: onnx.ModelProto) -> onnx.ModelProto:
     Raises ModelError when the shape of an output depends on data.
     """
     proto = _infer(proto)
-    while not _is_static(proto.graph) or any(node.op_type == "If" for node in proto.graph.node):
-        folded = _fold_shapes(proto.graph) + _inline_constant_ifs(proto.graph)
+    while not _is_static(proto.graph) or any(node.op_type in ("If", "Loop") for node in proto.graph.node):
+        folded = _fold_shapes(proto.graph) + _inline_constant_ifs(proto.graph) + unroll_loops(proto.graph)
         if not folded:
             break
         proto = _infer(proto)
@@ -78,6 +79,13 @@ def _check_output(value: onnx.ValueInfoProto, proto: onnx.ModelProto) -> None:
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f'the shape of output "{value.name}" cannot be inferred: {reason}') from error
+    for node in proto.graph.node:
+        if node.op_type == "If":
+            raise ModelError(
+                f"If (node '{node.name or node.output[0]}') chooses by \"{node.input[0]}\", which only running the model "
+                "tells; edgekit needs one graph: export the model with the branch that you want, for instance by making "
+                "the input that it depends on a constant"
+            )
     raise ModelError(
         f'the shape of output "{value.name}" depends on the data; edgekit needs static shapes: '
         "export the model without this output (or without its post-processing)"

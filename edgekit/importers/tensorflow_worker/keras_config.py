@@ -67,7 +67,8 @@ def _clean_object(value: dict[str, Any]) -> None:
     _update_module(value)
     if isinstance(config, dict):
         _clean_dtype(config, name)
-        _remove_leftovers(value["class_name"], config, name)
+        if not _is_operation(str(value.get("module"))):
+            _remove_leftovers(value["class_name"], config, name)
 
 
 def _refuse_code(value: dict[str, Any], name: str) -> None:
@@ -97,6 +98,11 @@ def _is_keras(module: str) -> bool:
     )
 
 
+def _is_operation(module: str) -> bool:
+    """Whether ``module`` has functions such as ``keras.ops.add``, saved under names that layers have too."""
+    return "ops" in module.split(".")
+
+
 def _is_known(kind: str) -> bool:
     import keras
 
@@ -121,7 +127,7 @@ def _update_module(value: dict[str, Any]) -> None:
     import keras
 
     module, kind = value.get("module"), value["class_name"]
-    if not isinstance(module, str) or module == "builtins" or not _is_keras(module):
+    if not isinstance(module, str) or module == "builtins" or not _is_keras(module) or _is_operation(module):
         return
     if kind in MODELS:
         value["module"] = MODELS[kind]
