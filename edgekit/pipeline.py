@@ -90,7 +90,7 @@ def _import(model: Path, settings: ExportSettings) -> ImportedModel:
 def _open_data(source: ImportedModel, settings: ExportSettings) -> tuple[Samples | None, Samples | None]:
     samples = evaluation = None
     if settings.calibration is not None:
-        samples = open_samples(settings.calibration, source.inputs, limit=settings.samples)
+        samples = open_samples(settings.calibration, source.inputs, limit=settings.samples, classes=_classes(source))
     if settings.eval is not None:
         evaluation = open_samples(settings.eval, source.inputs, classes=_classes(source))
         if evaluation.labels is None:
