@@ -153,4 +153,9 @@ def _declared(value: onnx.ValueInfoProto) -> list[Dim] | None:
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim]
+    return [dim.dim_value if dim.HasField("dim_value") else _symbol(dim.dim_param) for dim in tensor.shape.dim]
+
+
+def _symbol(name: str) -> str | None:
+    """The name of an open dimension; ``?``, ``-1`` and ``None`` stand for several that have nothing in common."""
+    return name if name.isascii() and any(map(str.isalpha, name)) and name != "None" else None

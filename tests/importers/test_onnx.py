@@ -114,6 +114,24 @@ def test_an_if_on_a_shape_is_decided(size: int, save_model: SaveModel) -> None:
     assert_same_as_file(model, path, {"x": RANDOM.normal(size=(1, size)).astype(np.float32)})
 
 
+def test_open_dimensions_without_a_name_of_their_own_are_independent(save_model: SaveModel) -> None:
+    path = save_model([_conv()], {"x": ["?", 3, "?", "?"]}, {"y": ["?", 8, "?", "?"]}, {"w": WEIGHT})
+    assert import_model(path, input_shapes={"x": (1, 3, 10, 12)}).outputs[0].shape == (1, 8, 8, 10)
+
+
+def test_an_if_on_an_input_is_refused(save_model: SaveModel) -> None:
+    nodes = [
+        helper.make_node(
+            "If", ["c"], ["i"], name="f", then_branch=_branch("a", "Exp"), else_branch=_branch("b", "Neg")
+        ),
+        helper.make_node("Reshape", ["i", "shape"], ["y"]),
+    ]
+    inputs = {"x": [1, 4], "c": (TensorProto.BOOL, []), "shape": (TensorProto.INT64, [2])}
+    path = save_model(nodes, inputs, {"y": ["a", "b"]})
+    with pytest.raises(ModelError, match=r"If \(node 'f'\) chooses by 'c'"):
+        import_model(path)
+
+
 def test_an_output_whose_shape_depends_on_data_is_refused(save_model: SaveModel) -> None:
     nodes = [helper.make_node("NonZero", ["x"], ["y"])]
     path = save_model(nodes, {"x": [1, 4]}, {"y": (TensorProto.INT64, [2, "n"])})
