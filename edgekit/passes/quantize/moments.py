@@ -27,8 +27,8 @@ MOST_INPUTS = 2304
 # The reals themselves are summed in this fraction of a code, and cut off this many codes away.
 FRACTION = 256
 _FARTHEST = 4096
-# Rows gathered before they are multiplied: larger products are faster, and pending rows cost memory.
-_PENDING_ROWS = 256
+# Bytes of codes gathered before they are multiplied: larger products are faster, and pending rows cost memory.
+_PENDING_BYTES = 1 << 21
 
 
 def observable_weights(assignment: Assignment) -> Iterator[tuple[ir.Node, ir.Value]]:
@@ -59,7 +59,7 @@ class Moments:
     qparams: QParams
     pairs: bool = True
     rows: int = 0
-    _gram: NDArray[np.float64] | None = None
+    _gram: NDArray[np.int32 | np.float64] | None = None
     _total: NDArray[np.float64] | None = None
     _reals: NDArray[np.float64] | None = None
     _pending: list[NDArray[np.int8]] = field(default_factory=list)
@@ -83,14 +83,20 @@ class Moments:
     def rows_of(self, value: NDArray[np.float32]) -> RowSums:
         """The rows that one sample adds; does not change the moments, so samples may do this side by side."""
         q = self.qparams
-        scaled = self.sampler.rows(value) / q.scale
-        codes = np.clip(np.rint(scaled) + q.zero_point, q.quant_min, q.quant_max).astype(np.int8)
-        reals = np.rint(np.clip(scaled, -_FARTHEST, _FARTHEST) * FRACTION)
-        return RowSums(codes, reals.sum(axis=1, dtype=np.float64))
+        rows = self.sampler.rows(value)
+        rows /= q.scale
+        reals = rows * np.float32(FRACTION)
+        np.rint(reals, out=reals)
+        reals.clip(-_FARTHEST * FRACTION, _FARTHEST * FRACTION, out=reals)
+        np.rint(rows, out=rows)
+        rows += q.zero_point.astype(np.float32)
+        rows.clip(q.quant_min, q.quant_max, out=rows)
+        return RowSums(rows.astype(np.int8), _exact_sum(reals))
 
     def update(self, added: RowSums) -> None:
         """Add one sample's rows."""
-        if sum(rows.shape[1] for rows in self._pending) + added.codes.shape[1] > max(_PENDING_ROWS, 1):
+        count = sum(rows.shape[1] for rows in self._pending) + added.codes.shape[1]
+        if count > EXACT_ROWS or count * added.codes[:, 0].size > _PENDING_BYTES:
             self.flush()
         self._pending.append(added.codes)
         self._reals = added.reals if self._reals is None else self._reals + added.reals
@@ -101,16 +107,17 @@ class Moments:
             return
         rows = np.concatenate(self._pending, axis=1).astype(np.float32)
         self._pending.clear()
-        total = rows.sum(axis=1, dtype=np.float64)
-        self._total = total if self._total is None else self._total + total
+        total = rows.sum(axis=1)
+        self._total = total.astype(np.float64) if self._total is None else self._total + total
         self.rows += rows.shape[1]
         if not self.pairs:
             return
-        gram = np.matmul(rows.transpose(0, 2, 1), rows)
-        if self._gram is None:
-            self._gram = gram.astype(np.float64)
-        else:
-            self._gram += gram
+        # Half the memory while int32 can hold the sum: wide networks have hundreds of megabytes of this.
+        exact = np.int32 if self.rows * 128**2 < 2**31 else np.float64
+        gram = np.matmul(rows.transpose(0, 2, 1), rows).astype(exact)
+        if self._gram is not None:
+            gram += self._gram
+        self._gram = gram
 
     def mean(self) -> NDArray[np.float64]:
         """[groups, inputs]: the mean of the fake-quantized input, real."""
@@ -129,9 +136,15 @@ class Moments:
         assert self._gram is not None and self._total is not None
         total = self._total
         # Integers below 2**53 still: what never varies has a covariance of exactly 0.
-        covariance = self._gram * self.rows - total[:, :, None] * total[:, None, :]
+        covariance = self._gram * float(self.rows) - total[:, :, None] * total[:, None, :]
         covariance /= self.rows**2
         if centered:
             return np.asarray(covariance)
         mean = total / self.rows - float(self.qparams.zero_point)
         return np.asarray(covariance + mean[:, :, None] * mean[:, None, :])
+
+
+def _exact_sum(reals: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Over the rows; float32 counts exactly up to 2**24."""
+    enough = np.float32 if reals.shape[1] * _FARTHEST * FRACTION <= 2**24 else np.float64
+    return np.asarray(reals.sum(axis=1, dtype=enough), np.float64)

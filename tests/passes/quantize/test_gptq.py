@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.passes.quantize.gptq import _inverse_factor, _triangular_inverse, gptq_codes
+from edgekit.passes.quantize.gptq import _feedback, gptq_codes
 
 
 def moments(random: np.random.Generator, groups: int, inputs: int, rows: int) -> np.ndarray:
@@ -48,15 +48,27 @@ def test_singular_moments_are_no_obstacle(rank: int) -> None:
     assert loss(weight, codes, hessian) <= loss(weight, np.rint(weight), hessian) + 1e-6
 
 
-def test_the_factor_is_that_of_the_inverse() -> None:
+def test_the_feedback_factors_the_moments() -> None:
     hessian = moments(np.random.default_rng(5), 2, 90, 400)
-    factor = _inverse_factor(hessian)
-    damping = 0.01 * np.diagonal(hessian, axis1=1, axis2=2).mean(axis=1)
-    inverse = np.linalg.inv(hessian + damping[:, None, None] * np.eye(90))
-    assert np.allclose(factor.transpose(0, 2, 1) @ factor, inverse)
-    assert np.array_equal(factor, np.triu(factor))
+    damped = hessian + 0.01 * np.diagonal(hessian, axis1=1, axis2=2).mean(axis=1)[:, None, None] * np.eye(90)
+    upper = _feedback(hessian.copy())
+    assert np.array_equal(upper, np.triu(upper))
+    assert np.all(np.diagonal(upper, axis1=1, axis2=2) == 1)
+    diagonal = np.linalg.solve(upper, damped) @ np.linalg.inv(upper).transpose(0, 2, 1)
+    assert np.allclose(upper @ (diagonal * np.eye(90)) @ upper.transpose(0, 2, 1), damped)
 
 
-def test_the_inverse_by_halves() -> None:
-    lower = np.tril(np.random.default_rng(6).normal(size=(3, 101, 101))) / 10 + 3 * np.eye(101)
-    assert np.allclose(_triangular_inverse(lower) @ lower, np.eye(101))
+def test_the_codes_are_those_of_the_paper() -> None:
+    """Frantar et al. 2022, algorithm 1, column by column with the inverse's Cholesky factor."""
+    random = np.random.default_rng(6)
+    hessian = moments(random, 1, 70, 400)
+    weight = random.uniform(-120, 120, size=(1, 5, 70))
+    order = np.argsort(-np.diagonal(hessian[0]))
+    damped = hessian[0] + 0.01 * np.diagonal(hessian[0]).mean() * np.eye(70)
+    factor = np.linalg.cholesky(np.linalg.inv(damped[order][:, order])).T
+    remaining, expected = weight[0][:, order].copy(), np.empty((5, 70))
+    for i in range(70):
+        expected[:, order[i]] = np.rint(remaining[:, i]).clip(-127, 127)
+        error = (remaining[:, i] - expected[:, order[i]]) / factor[i, i]
+        remaining[:, i:] -= error[:, None] * factor[i, i:]
+    assert np.array_equal(gptq_codes(weight, hessian, 127)[0], expected)
