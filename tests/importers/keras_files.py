@@ -44,6 +44,31 @@ def functional() -> keras.Model:
     return keras.Model([left, right], [shared(a), shared(b), layers.Add(name="sum")([a, b])])
 
 
+def operations() -> keras.Model:
+    """Functions of ``keras.ops``, names that are no TensorFlow scopes, and what tf2onnx lacks."""
+    x = keras.Input((8, 8, 3), name="my image")
+    y = layers.Conv2D(4, 3, name="first (of 1): conv")(x)
+    y = keras.ops.maximum(y + 1.5, 0.5) * keras.ops.expm1(keras.ops.minimum(y, 0.0))
+    return keras.Model(x, [layers.Activation("celu", name="a or b")(y), keras.ops.argmax(y, axis=-1)])
+
+
+def recurrent() -> keras.Model:
+    """Recurrent layers, which TensorFlow runs as loops."""
+    x = keras.Input((5, 4), name="x")
+    y = layers.Bidirectional(layers.GRU(3, return_sequences=True))(x)
+    return keras.Model(x, layers.LSTM(3, name="state")(y))
+
+
+def channels_first() -> keras.Model:
+    """A layout that TensorFlow cannot run on a CPU."""
+    keras.config.set_image_data_format("channels_first")
+    x = keras.Input((3, 8, 8), name="x")
+    y = layers.BatchNormalization(axis=1)(layers.Conv2D(4, 3, activation="relu")(x))
+    model = keras.Model(x, layers.GlobalAveragePooling2D(name="y")(layers.MaxPooling2D()(y)))
+    keras.config.set_image_data_format("channels_last")
+    return model
+
+
 @keras.saving.register_keras_serializable("tests")
 class Doubled(layers.Layer):
     """A custom layer."""
@@ -96,7 +121,8 @@ def main(folder: Path) -> None:
     like_keras_2(folder / "keras2.h5")
     model.save_weights(folder / "only.weights.h5")
     model.export(folder / "exported", verbose=False)
-    functional().save(folder / "functional.keras")
+    for build in (functional, operations, recurrent, channels_first):
+        build().save(folder / f"{build.__name__}.keras")
 
     x = keras.Input((4,), name="x")
     keras.Model(x, layers.Lambda(lambda t: t * 2)(x)).save(folder / "lambda.keras")

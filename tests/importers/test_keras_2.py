@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_slashes, spell_out_operands
+from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_names, spell_out_operands
 
 
 def _model(*layers: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -31,11 +31,17 @@ def test_slashes_in_names_are_replaced_without_clashes() -> None:
         _layer("ReLU", "r", [["a/b", 0, 0, {}]]),
         output_layers=[["a/b", 0, 0]],
     )
-    assert replace_slashes(model) == {"a_b_": "a/b"}
+    assert replace_names(model) == {"a_b_": "a/b"}
     names = [layer["config"]["name"] for layer in model["config"]["layers"]]
     assert names == ["a_b_", "a_b", "r"]
     assert model["config"]["layers"][2]["inbound_nodes"] == [[["a_b_", 0, 0, {}]]]
     assert model["config"]["output_layers"] == [["a_b_", 0, 0]]
+
+
+def test_names_that_are_no_scopes_are_replaced() -> None:
+    model = _model(_layer("InputLayer", "my image"), _layer("Conv2D", "größe (1): a", ["my image", 0, 0]))
+    assert replace_names(model) == {"my_image": "my image", "gr__e__1___a": "größe (1): a"}
+    assert model["config"]["layers"][1]["inbound_nodes"] == [["my_image", 0, 0]]
 
 
 def test_operands_of_tensorflow_operators_become_inputs() -> None:

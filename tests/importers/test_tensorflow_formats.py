@@ -59,6 +59,27 @@ def test_several_inputs_and_outputs_keep_names_and_order(files: Path) -> None:
     assert outputs == [("head", (1, 3)), ("head_1", (1, 3)), ("sum", (1, 4))]
 
 
+@pytest.mark.slow
+def test_operations_of_keras_are_no_layers_and_names_may_be_anything(files: Path) -> None:
+    """The conversion compares itself with TensorFlow."""
+    inputs, outputs = _interface(files / "operations.keras")
+    assert inputs == [("my image", (1, 8, 8, 3))]
+    assert outputs == [("a or b", (1, 6, 6, 4)), ("argmax", (1, 6, 6))]
+
+
+@pytest.mark.slow
+def test_recurrent_layers_are_unrolled(files: Path) -> None:
+    operators = {node.op_type for node in import_model(files / "recurrent.keras").model.graph}
+    assert "Sigmoid" in operators and not operators & {"Loop", "Scan", "If"}
+
+
+@pytest.mark.slow
+def test_channels_first_stays_so(files: Path) -> None:
+    imported = import_model(files / "channels_first.keras")
+    assert [(s.name, s.shape) for s in (*imported.inputs, *imported.outputs)] == [("x", (1, 3, 8, 8)), ("y", (1, 4))]
+    assert "Transpose" not in {node.op_type for node in imported.model.graph}
+
+
 def test_mixed_precision_is_read_as_float32(files: Path) -> None:
     imported = import_model(files / "half.keras")
     assert [spec.dtype for spec in (*imported.inputs, *imported.outputs)] == ["float32", "float32"]

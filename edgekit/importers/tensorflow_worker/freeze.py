@@ -23,6 +23,7 @@ def frozen_graph(concrete: Any) -> tuple[Any, list[str], list[str]]:
     for holder in (*graph_def.node, *graph_def.library.function):
         for mark in _KEEPS_CALLS:
             holder.attr.pop(mark, None)
+    _compare_zeros_alike(graph_def)
     return graph_def, inputs, outputs
 
 
@@ -31,3 +32,28 @@ def _without_assignments(concrete: Any) -> Any:
     from tf2onnx import tf_loader
 
     return tf_loader.fix_freezing_errors(tf_loader.convert_variables_to_constants_large_model(concrete))
+
+
+def _compare_zeros_alike(graph_def: Any) -> None:
+    """Take away what keeps ``argmax`` from confusing 0.0 and -0.0: Keras looks at the bits, which ONNX cannot.
+
+    Given: ``ArgMax(SelectV2(is_negative_zero(x), -tiny, x))``
+    Result: ``ArgMax(x)``
+    """
+    made = {node.name: node for node in graph_def.node}
+
+    def producer(name: str) -> Any:
+        return made.get(name.split(":")[0])
+
+    def looks_at_bits(name: str, depth: int) -> bool:
+        node = producer(name)
+        if node is None or depth == 0:
+            return False
+        return node.op == "Bitcast" or any(looks_at_bits(given, depth - 1) for given in node.input)
+
+    for node in graph_def.node:
+        if node.op not in ("ArgMax", "ArgMin"):
+            continue
+        choice = producer(node.input[0])
+        if choice is not None and choice.op == "SelectV2" and looks_at_bits(choice.input[0], 4):
+            node.input[0] = choice.input[2]

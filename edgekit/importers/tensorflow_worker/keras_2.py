@@ -1,5 +1,6 @@
 """How Keras 2 wrote a model's graph, made what Keras 3 reads: the calls of nested models, and names with slashes."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ from edgekit.importers.tensorflow_worker.keras_tf_ops import TF_OP_LAYERS
 
 _CONSTANT = "_CONSTANT_VALUE"
 """Where Keras 2 wrote ``[layer, call, tensor]`` for a tensor, it wrote ``[this, -1, value]`` for a number."""
+
+
+_NOT_IN_SCOPES = re.compile(r"[^A-Za-z0-9_.>-]")
 
 
 def spell_out_operands(model: dict[str, Any]) -> None:
@@ -81,12 +85,15 @@ def _decrement_calls(reference: Any, nested: set[str]) -> None:
         _decrement_calls(item, nested)
 
 
-def replace_slashes(model: dict[str, Any]) -> dict[str, str]:
-    """Rename layers whose name has a ``/``, which Keras 3 forbids, in place; returns the old name of each new one."""
+def replace_names(model: dict[str, Any]) -> dict[str, str]:
+    """Rename layers whose name is none for a TensorFlow scope, in place; returns the old name of each new one.
+
+    Keras 2 allowed slashes; Keras 3 allows spaces and all else, until the model is traced.
+    """
     names = _layer_names(model)
     renamed: dict[str, str] = {}
-    for name in sorted(name for name in names if "/" in name):
-        candidate = name.replace("/", "_")
+    for name in sorted(name for name in names if _NOT_IN_SCOPES.search(name)):
+        candidate = _NOT_IN_SCOPES.sub("_", name)
         while candidate in names or candidate in renamed.values():
             candidate += "_"
         renamed[name] = candidate

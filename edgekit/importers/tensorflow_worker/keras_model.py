@@ -11,7 +11,7 @@ from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape, resolve_input_shapes
 from edgekit.importers.sniff import HDF5_MAGIC
 from edgekit.importers.tensorflow_worker.convert import Interface, convert_function
-from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_slashes, spell_out_operands
+from edgekit.importers.tensorflow_worker.keras_2 import renumber_nested_calls, replace_names, spell_out_operands
 from edgekit.importers.tensorflow_worker.keras_config import clean_config
 from edgekit.importers.tensorflow_worker.keras_tf_ops import tf_op_layers
 from edgekit.importers.tensorflow_worker.names import unique
@@ -66,11 +66,10 @@ def _flat(tensors: Any) -> list[Any]:
 def _current(text: str, *, keras_2: bool) -> tuple[str, dict[str, str]]:
     """A configuration as Keras 3 reads it, and the original names of the layers that had to be renamed."""
     config = clean_config(_parsed(text))
-    if not keras_2:
-        return json.dumps(config), {}
-    spell_out_operands(config)
-    renumber_nested_calls(config)
-    renamed = replace_slashes(config)
+    if keras_2:
+        spell_out_operands(config)
+        renumber_nested_calls(config)
+    renamed = replace_names(config)
     return json.dumps(config), renamed
 
 

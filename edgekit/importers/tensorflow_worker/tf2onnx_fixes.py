@@ -39,7 +39,17 @@ def _accept_scalar_addends() -> None:
 
 def operator_handlers() -> dict[str, tuple[Any, list[Any]]]:
     """tf2onnx's ``custom_op_handlers`` for the operators that it lacks."""
-    return {"Erfc": (_convert_erfc, [])}
+    return {"Erfc": (_convert_erfc, []), "Expm1": (_convert_expm1, [])}
+
+
+def _convert_expm1(graph: Any, node: Any, name: str, args: list[Any]) -> None:
+    """``exp(x) - 1``; the rounding that ``expm1`` avoids near 0 is far below what the tools after this see."""
+    del args
+    shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
+    exp = graph.make_node("Exp", [node.input[0]], name=f"{name}/exp", shapes=shapes, dtypes=dtypes)
+    one = graph.make_const(f"{name}/one", np.array(1, np.float32))
+    graph.remove_node(node.name)
+    graph.make_node("Sub", [exp.output[0], one.output[0]], outputs=outputs, name=name, shapes=shapes, dtypes=dtypes)
 
 
 def _convert_erfc(graph: Any, node: Any, name: str, args: list[Any]) -> None:
