@@ -82,8 +82,8 @@ def _check_output(value: onnx.ValueInfoProto, proto: onnx.ModelProto) -> None:
     for node in proto.graph.node:
         if node.op_type == "If":
             raise ModelError(
-                f"If (node '{node.name or node.output[0]}') chooses by '{node.input[0]}', which only running the model tells; "
-                "expected one graph: export the model with the branch that you want"
+                f"If (node '{node.name or node.output[0]}') chooses by '{node.input[0]}', which only running the model "
+                "tells; expected one graph: export the model with the branch that you want"
             )
     raise ModelError(
         f'the shape of output "{value.name}" depends on the data; edgekit needs static shapes: '
