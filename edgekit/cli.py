@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with a code of ``edgekit.errors``; every error is one line on stderr."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    # Operators are rounded side by side already; numpy reads this when it is first imported, which is later than here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _terminate)
     if not debug:
         sys.excepthook = partial(_report_bug, arguments)

@@ -13,7 +13,7 @@ from edgekit.errors import DataError, ProfileError, UsageError
 from edgekit.importers import ImportedModel, import_model
 from edgekit.interface import Precision
 from edgekit.passes.canonicalize import canonicalize
-from edgekit.passes.quantize import Calibration, calibrate, quantize
+from edgekit.passes.quantize import Calibration, QuantizationScheme, calibrate, quantize
 from edgekit.profiles.gate import Gate
 from edgekit.profiles.target import Target, load_target
 from edgekit.release.manifest import FILE_NAME, Manifest
@@ -24,6 +24,8 @@ from edgekit.verify import Subject, Verified, random_samples, verify
 
 Calibrations = Mapping[str, Calibration]
 """By observer."""
+
+Networks = Mapping[QuantizationScheme, ir.Model]
 
 _RANDOM_SAMPLES = 16
 """Without data the artifacts are compared with the source on this many seeded random samples."""
@@ -45,9 +47,8 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
         samples, evaluation = _open_data(source, settings)
         graph = _canonicalize(source, settings)
         calibrations = _calibrate(graph, profiles, samples, settings)
-        artifacts = [
-            artifact for profile in profiles for artifact in _write(graph, profile, calibrations, staged, settings)
-        ]
+        networks = _quantize(graph, profiles, calibrations, settings)
+        artifacts = [artifact for profile in profiles for artifact in _write(networks, profile, staged, settings)]
         verified = _verify(artifacts, source, evaluation or samples, settings)
         manifest = record(source, graph, samples, evaluation, verified, settings)
         manifest.write(staged.path(FILE_NAME))
@@ -125,14 +126,23 @@ def _calibrate(
     return calibrations
 
 
-def _write(
-    graph: ir.Model, profile: Target, calibrations: Calibrations, staged: Staging, settings: ExportSettings
-) -> list[StagedArtifact]:
+def _quantize(
+    graph: ir.Model, profiles: Sequence[Target], calibrations: Calibrations, settings: ExportSettings
+) -> Networks:
+    """One network for each scheme that a profile asks for; profiles of one family share it."""
+    networks: dict[QuantizationScheme, ir.Model] = {}
+    for profile in profiles:
+        scheme = profile.scheme(_precision(profile, settings))
+        if scheme not in networks:
+            with settings.progress.stage(f"quantizing for {profile.name}"):
+                networks[scheme] = quantize(graph, scheme, calibrations.get(scheme.observer))
+    return networks
+
+
+def _write(networks: Networks, profile: Target, staged: Staging, settings: ExportSettings) -> list[StagedArtifact]:
     """One quantized network in every format of the target."""
     precision = _precision(profile, settings)
-    with settings.progress.stage(f"quantizing for {profile.name}"):
-        scheme = profile.scheme(precision)
-        network = quantize(graph, scheme, calibrations.get(scheme.observer))
+    network = networks[profile.scheme(precision)]
     written = []
     with settings.progress.stage(f"writing {profile.name}", len(profile.formats)) as advance:
         for format_name in profile.formats:

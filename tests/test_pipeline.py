@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import edgekit
+from edgekit.progress import Silent
 from tests import toy
 
 
@@ -70,6 +71,22 @@ def test_two_runs_are_byte_identical(
     )
     first, second = manifest_of(exported), manifest_of(tmp_path / "again")
     assert first["artifacts"] == second["artifacts"]
+
+
+def test_targets_with_one_scheme_share_the_network(classifier: Path, calibration: Path, tmp_path: Path) -> None:
+    descriptions: list[str] = []
+
+    class Listening(Silent):
+        def stage(self, description, total=None):
+            descriptions.append(description)
+            return super().stage(description, total)
+
+    targets = ["android-arm64", "x86-64", "x86-64-avx2"]
+    edgekit.export(classifier, targets, calibration=calibration, out=tmp_path, max_drop=100, progress=Listening())
+    assert [each for each in descriptions if each.startswith("quantizing")] == [
+        "quantizing for android-arm64",
+        "quantizing for x86-64-avx2",
+    ]
 
 
 def test_the_order_of_the_samples_does_not_matter(exported: Path, classifier: Path, calibration: Path, tmp_path: Path):

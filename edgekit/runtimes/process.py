@@ -39,8 +39,9 @@ class RuntimeProcess:
     and for each run. Entering raises ModelError when the runtime refuses the file, DependencyError when the runtime is
     missing, and RuntimeFailedError when it crashes or hangs; leaving kills the worker, whatever it does.
 
-    ``submit`` starts a run and ``collect`` waits for its result, so that one caller keeps several runtimes busy; a
-    worker has at most one run under way.
+    ``start``, ``submit`` and ``submit_delegation`` do not wait, so that one caller keeps several runtimes busy;
+    entering, ``collect`` and ``collect_delegation`` wait for the result. A worker does one thing at a time. Whoever
+    calls ``start`` before entering must ``close``.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class RuntimeProcess:
 
     def __enter__(self) -> Self:
         try:
-            self._start()
-            self._load()
+            self.start()
+            self._await_load()
         except BaseException:
             self.close()
             raise
@@ -95,8 +96,16 @@ class RuntimeProcess:
 
     def delegation(self) -> Delegation | None:
         """How much of the artifact the runtime accelerates; None when it cannot tell. Raises RuntimeFailedError."""
+        self.submit_delegation()
+        return self.collect_delegation()
+
+    def submit_delegation(self) -> None:
+        """Ask for the delegation. Raises RuntimeFailedError."""
         self._activity = "listing its operations"
         self._send("delegation")
+
+    def collect_delegation(self) -> Delegation | None:
+        """The delegation that was asked for; see :meth:`delegation`."""
         facts = self._receive()[0]["delegation"]
         if facts is None:
             return None
@@ -113,7 +122,10 @@ class RuntimeProcess:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the worker and its load, once; entering waits for it. Raises RuntimeFailedError."""
+        if self._process is not None:
+            return
         self._folder = tempfile.mkdtemp(prefix="edgekit-runtime-")
         self._process = subprocess.Popen(
             # -P: a numpy.py in the user's directory is not ours to run.
@@ -130,9 +142,9 @@ class RuntimeProcess:
         os.set_blocking(_fd(self._process.stdin), False)
         os.set_blocking(_fd(self._process.stdout), False)
         self._stderr.follow(self._process.stderr)
-
-    def _load(self) -> None:
         self._send("load", format=self.format, path=str(self._path), threads=self._threads, timeout=self._timeout)
+
+    def _await_load(self) -> None:
         header, _ = self._receive()
         self.runtime, self.version = header["runtime"], header["version"]
         self.inputs = tuple(TensorSpec(**_tuples(spec)) for spec in header["inputs"])
@@ -236,7 +248,9 @@ def _environment(folder: str) -> dict[str, str]:
     package_root = str(Path(__file__).parents[2])
     search_path = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     # What the runtime itself puts into the temporary directory goes when the worker goes.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(search_path), "TMPDIR": folder}
+    # The worker multiplies no matrices in numpy: OpenBLAS need not start threads for it.
+    single = {"OPENBLAS_NUM_THREADS": "1"}
+    return {**single, **os.environ, "PYTHONPATH": os.pathsep.join(search_path), "TMPDIR": folder}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

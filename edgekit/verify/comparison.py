@@ -102,9 +102,13 @@ class Comparison:
         if self.classes is not None and other.classes is not None:
             self._formats.setdefault(other.subject.format, Share()).update(self.classes == other.classes)
 
-    def read_delegation(self) -> None:
+    def submit_delegation(self) -> None:
         """Ask the runtime what it accelerates."""
-        self.delegation = self._process.delegation()
+        self._process.submit_delegation()
+
+    def collect_delegation(self) -> None:
+        """Wait for the answer."""
+        self.delegation = self._process.collect_delegation()
 
     def verification(self) -> Verification:
         """The metrics of the samples so far."""

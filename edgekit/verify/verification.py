@@ -55,8 +55,9 @@ def verify(
         raise DataError("no samples to verify with; expected at least one")
     with ExitStack() as stack:
         bench = _Bench(stack, threads)
-        bench.open_reference(reference)
-        bench.open_subjects(subjects)
+        bench.start(subjects, reference)
+        bench.open_reference()
+        bench.open_subjects()
         for index, sample in enumerate(samples):
             bench.run(sample, index, samples.labels)
             advance(1)
@@ -69,37 +70,54 @@ class _Bench:
     def __init__(self, stack: ExitStack, threads: int) -> None:
         self._stack = stack
         self._threads = threads
+        self._started: dict[Subject, RuntimeProcess] = {}
         self._running: dict[Subject, Comparison] = {}
         self._failures: dict[Subject, list[str]] = {}
         self._reference: RuntimeProcess
 
-    def open_reference(self, model: ir.Model) -> None:
+    def start(self, subjects: Sequence[Subject], reference: ir.Model) -> None:
+        """Let all runtimes load their files at the same time."""
+        for subject in subjects:
+            process = RuntimeProcess(subject.format, subject.path, self._threads, label=subject.label)
+            self._stack.callback(process.close)
+            try:
+                process.start()
+            except RuntimeFailedError as error:
+                self._fail(subject, str(error))
+            else:
+                self._started[subject] = process
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekit-"))
         path = Path(folder, "source.onnx")
-        storage.save(model, path)
-        process = RuntimeProcess("onnx", path, self._threads, label="the source model")
+        storage.save(reference, path)
+        self._reference = RuntimeProcess("onnx", path, self._threads, label="the source model")
+
+    def open_reference(self) -> None:
         try:
-            self._reference = self._stack.enter_context(process)
+            self._stack.enter_context(self._reference)
         except RuntimeFailedError as error:
             raise ModelError(str(error)) from error
 
-    def open_subjects(self, subjects: Sequence[Subject]) -> None:
-        for subject in subjects:
-            process = RuntimeProcess(subject.format, subject.path, self._threads, label=subject.label)
+    def open_subjects(self) -> None:
+        for subject, process in self._started.items():
             try:
-                comparison = Comparison(subject, self._stack.enter_context(process))
+                comparison = Comparison(subject, process.__enter__())
                 fault = comparison.interface_fault()
-                comparison.read_delegation()
+                comparison.submit_delegation()
             except (ModelError, RuntimeFailedError) as error:
                 self._fail(subject, str(error))
             else:
                 self._running[subject] = comparison
                 if fault is not None:
                     self._fail(subject, fault)
+        for subject, comparison in list(self._running.items()):
+            try:
+                comparison.collect_delegation()
+            except RuntimeFailedError as error:
+                self._fail(subject, str(error))
 
     def run(self, sample: Mapping[str, Array], index: int, labels: NDArray[np.int64] | None) -> None:
         """One sample through the source model and all artifacts at once."""
-        started = list(self._started(sample))
+        started = list(self._submitted(sample))
         try:
             self._reference.submit(sample)
             expected = _expected(self._reference.collect(), index, labels)
@@ -111,7 +129,7 @@ class _Bench:
                 if other is not comparison and other.subject.target == comparison.subject.target:
                     comparison.agree(other)
 
-    def _started(self, sample: Mapping[str, Array]) -> Iterator[Comparison]:
+    def _submitted(self, sample: Mapping[str, Array]) -> Iterator[Comparison]:
         for subject, comparison in list(self._running.items()):
             try:
                 comparison.submit(sample)

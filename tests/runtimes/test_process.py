@@ -75,6 +75,19 @@ def test_submit_and_collect_keep_two_runtimes_busy(onnx_file, tflite_file):
         np.testing.assert_array_equal(first.collect()["y"], second.collect()["y"])
 
 
+def test_two_workers_load_at_the_same_time(onnx_file, tflite_file):
+    first, second = RuntimeProcess("onnx", onnx_file), RuntimeProcess("tflite", tflite_file)
+    for process in (first, second):
+        process.start()
+    pids = [first.pid, second.pid]
+    with first, second:
+        assert [first.pid, second.pid] == pids
+        for process in (first, second):
+            process.submit_delegation()
+        assert all(process.collect_delegation().total_ops > 0 for process in (first, second))
+    assert not any(alive(pid) for pid in pids)
+
+
 def test_writes_nothing_beside_the_artifact_and_leaves_no_temporary_files(artifact, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     kind, path = artifact
