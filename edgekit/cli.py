@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in arguments
     # Operators are rounded side by side already; numpy reads this when it is first imported, which is later than here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime writes to the home folder otherwise
     signal.signal(signal.SIGTERM, _terminate)
     if not debug:
         sys.excepthook = partial(_report_bug, arguments)
