@@ -17,6 +17,12 @@ from edgekit.passes.quantize.qparams import QParams
 _LEAST_MASK = 1e8
 _MASKED_OPS = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Reshape", "Transpose", "Slice", "Expand", "Unsqueeze"})
 
+# Steep where their input is small: an error of half a step there becomes one of many steps behind them.
+_STEEP_INPUTS = {"Sqrt": 0, "Log": 0, "Reciprocal": 0, "Div": 1, "Pow": 0}
+_FEEDS_STEEP = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Pow", "Relu", "Clip", "Max", "Abs", "Neg", "ReduceMean", "ReduceSum", "Reshape"}
+)
+
 
 @dataclass(slots=True)
 class Group:
@@ -61,12 +67,13 @@ def assign(model: ir.Model, float_ops: tuple[str, ...] = ()) -> Assignment:
     """The groups of ``model``'s quantizable values; depends on the structure alone, not on any data."""
     assignment = Assignment()
     masked: set[ir.Value] = set()
+    steep = _before_steep_functions(model)
     for node in model.graph:
         if _carries_mask(node, masked):
             masked.update(node.outputs)
             continue
         rule = _applicable_rule(node, float_ops)
-        if rule is None or any(value in masked for value in node.inputs):
+        if rule is None or node in steep or any(value in masked for value in node.inputs):
             continue
         assignment.rules[node] = rule
         activation = fused_activation(node, rule)
@@ -134,6 +141,32 @@ def _carries_mask(node: ir.Node, masked: set[ir.Value]) -> bool:
     if node.domain not in ("", "ai.onnx") or node.op_type not in _MASKED_OPS:
         return False
     return any(value in masked or _is_mask(constant(value)) for value in node.inputs if value is not None)
+
+
+def _before_steep_functions(model: ir.Model) -> set[ir.Node]:
+    """The arithmetic whose result only roots, logarithms and divisors read: ``re² + im²`` of a magnitude, a variance.
+
+    It stays float, back to the values that others read too.
+    """
+    kept: set[ir.Node] = set()
+    for node in reversed(model.graph):
+        if node.op_type not in _FEEDS_STEEP or node.domain not in ("", "ai.onnx"):
+            continue
+        uses = node.outputs[0].uses()
+        if (
+            uses
+            and not node.outputs[0].is_graph_output()
+            and all(u.node in kept or _is_steep(u.node, u.idx) for u in uses)
+        ):
+            kept.add(node)
+    return kept
+
+
+def _is_steep(node: ir.Node, index: int) -> bool:
+    if _STEEP_INPUTS.get(node.op_type) != index:
+        return False
+    exponent = constant(node.inputs[1]) if node.op_type == "Pow" else None
+    return node.op_type != "Pow" or (exponent is not None and bool((exponent.numpy() < 1).all()))
 
 
 def _is_mask(tensor: ir.TensorProtocol | None) -> bool:

@@ -361,3 +361,18 @@ def test_random_networks_stay_close_to_float(model: ir.Model, scheme: Quantizati
     exact = run(model, samples)
     if np.abs(exact).max() > 1e-3:
         assert sqnr_db(exact, run(network, samples)) > 12
+
+
+def test_what_only_a_root_reads_stays_float() -> None:
+    network = Network(1, 3, 8, 8)
+    weight = network.random.normal(size=(4, 3, 3, 3))
+    real, imaginary = (network.conv("x", weight * scale, name) for name, scale in (("re", 1.0), ("im", 0.5)))
+    power = network.op("Add", [network.op("Mul", [v, v], f"{v}2") for v in (real, imaginary)], "power")
+    network.conv(network.op("Sqrt", [power], "magnitude"), network.random.normal(size=(2, 4, 1, 1)), "y")
+    model = network.model("y")
+    result = quantized(model, samples=images(16, shape=(1, 3, 8, 8)))
+    left = {str(node.name) for node in result.graph if node.op_type == "QuantizeLinear"}
+    assert not any("re2" in name or "im2" in name or "power" in name for name in left), left
+    samples = images(16, shape=(1, 3, 8, 8))
+    outputs = [np.concatenate([run(graph, sample)[0] for sample in samples]) for graph in (model, result)]
+    assert sqnr_db(outputs[0], outputs[1]) > 30
