@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,4 +78,65 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="dist: cannot write"), staging(tmp_path / "dist"):
         pytest.fail("the block must not run")
     with pytest.raises(UsageError, match="cannot write"), staging(tmp_path / "dist" / "below"):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_publish_waits_until_every_file_is_in_place(tmp_path: Path, number: signal.Signals) -> None:
+    """In a process with numpy's threads, which take a signal that the main thread has blocked."""
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+np.ones((500, 500)) @ np.ones((500, 500))
+from edgekit.release import staging as module
+def stop(number, frame):
+    raise KeyboardInterrupt
+signal.signal({int(number)}, stop)
+out = Path(sys.argv[1])
+keep = module.Staging._keep
+def interrupted(self, file):
+    os.kill(os.getpid(), {int(number)})
+    keep(self, file)
+module.Staging._keep = interrupted
+try:
+    with module.staging(out) as staged:
+        for name in "abcd":
+            staged.path(name).write_text("new")
+        staged.publish()
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+    out = tmp_path / "dist"
+    out.mkdir()
+    for name in "abc":
+        (out / name).write_text("old")
+    assert subprocess.run([sys.executable, "-c", script, str(out)], check=False).returncode == 7
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys("abcd", "new")
+
+
+def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: moved.append(Path(target).name) or replace(self, target))
+    with staging(tmp_path) as staged:
+        for name in ("manifest.json", "x/model.onnx", "a/model.onnx"):
+            staged.path(name).write_text("{}")
+        staged.publish()
+    assert moved == ["model.onnx", "model.onnx", "manifest.json"]
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".edgekit-orphan" / "new").mkdir(parents=True)
+    with staging(tmp_path) as first:
+        first.path("a").write_text("first")
+        with staging(tmp_path) as second:
+            second.path("b").write_text("second")
+            second.publish()
+        first.publish()
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write"), staging(tmp_path / ("x" * 300)):
         pytest.fail("the block must not run")
