@@ -152,12 +152,9 @@ def _before_steep_functions(model: ir.Model) -> set[ir.Node]:
     for node in reversed(model.graph):
         if node.op_type not in _FEEDS_STEEP or node.domain not in ("", "ai.onnx"):
             continue
-        uses = node.outputs[0].uses()
-        if (
-            uses
-            and not node.outputs[0].is_graph_output()
-            and all(u.node in kept or _is_steep(u.node, u.idx) for u in uses)
-        ):
+        output = node.outputs[0]
+        steep = [use.node in kept or _is_steep(use.node, use.idx) for use in output.uses()]
+        if steep and all(steep) and not output.is_graph_output():
             kept.add(node)
     return kept
 
