@@ -178,39 +178,36 @@ def _is_cubic(value: ir.Value, x: ir.Value) -> bool:
     if total is not None:
         for one, other in (total.inputs, total.inputs[::-1]):
             if one is x and other is not None:
-                return any(_is_line_of_power(line, x, 3) for line in lines(other, 2)) or _is_scaled_cube(other, x)
+                return _is_monomial(_monomial(other, x), _TANH_CUBE, 3)
     product = produced_by(value, "Mul")
     if product is None or x not in product.inputs:
         return False
     other = product.inputs[1] if product.inputs[0] is x else product.inputs[0]
-    return other is not None and any(
-        near(line.addend, 1.0) and _is_line_of_power(line, x, 2, 1.0) for line in lines(other, 2)
-    )
+    for line in lines(other, 1) if other is not None else ():
+        square = _monomial(line.x, x)
+        if near(line.addend, 1.0) and square is not None:
+            return _is_monomial((square[0] * line.multiplier, square[1]), _TANH_CUBE, 2)
+    return False
 
 
-def _is_line_of_power(line: Line, x: ir.Value, power: int, addend: float = 0.0) -> bool:
-    return near(line.multiplier, _TANH_CUBE) and near(line.addend, addend) and _is_power(line.x, x, power)
+def _monomial(value: ir.Value | None, x: ir.Value) -> tuple[float, float] | None:
+    """``(a, n)`` when ``value`` is ``a x^n``, multiplied in whatever order."""
+    number = constant_scalar(value)
+    if value is x or number is not None:
+        return (1.0, 1.0) if number is None else (number, 0.0)
+    node = produced_by(value, "Mul", "Pow")
+    if node is None:
+        return None
+    left, right = _monomial(node.inputs[0], x), _monomial(node.inputs[1], x)
+    if left is None or right is None:
+        return None
+    if node.op_type == "Mul":
+        return left[0] * right[0], left[1] + right[1]
+    return (1.0, left[1] * right[0]) if left[0] == 1 and right[1] == 0 else None
 
 
-def _is_scaled_cube(value: ir.Value, x: ir.Value) -> bool:
-    """``(0.044715 x) x²`` and its like."""
-    node = value.producer()
-    if node is None or not is_op(node, "Mul"):
-        return False
-    return any(near(p.scale, _TANH_CUBE) and p.left is x and _is_power(p.right, x, 2) for p in products(node))
-
-
-def _is_power(value: ir.Value, x: ir.Value, power: int) -> bool:
-    node = produced_by(value, "Pow")
-    if node is not None:
-        return node.inputs[0] is x and constant_scalar(node.inputs[1]) == power
-    node = produced_by(value, "Mul")
-    if node is None or x not in node.inputs:
-        return False
-    if power == 2:
-        return node.inputs[0] is x and node.inputs[1] is x
-    other = node.inputs[1] if node.inputs[0] is x else node.inputs[0]
-    return other is not None and _is_power(other, x, power - 1)
+def _is_monomial(found: tuple[float, float] | None, coefficient: float, power: int) -> bool:
+    return found is not None and near(found[0], coefficient) and found[1] == power
 
 
 class FuseMish(RewritePass):
@@ -253,13 +250,15 @@ class FusePRelu(RewritePass):
     """Parametric and leaky rectifiers as Keras writes them.
 
     Given:
-        Add(Relu(x), Mul(-a, Relu(Neg(x))));  Max(x, Mul(x, 0.1))
+        Add(Relu(x), Mul(-a, Relu(Neg(x))));  Max(x, Mul(x, 0.1));  Where(Greater(x, 0), x, Mul(a, x))
     Result:
-        PRelu(x, a);  LeakyRelu(x, 0.1)
+        PRelu(x, a);  LeakyRelu(x, 0.1);  PRelu(x, a)
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:
-        """``node`` is the Add, or the Max."""
+        """``node`` is the Add, the Max, or the Where."""
+        if is_op(node, "Where"):
+            return _fuse_choice(node, editor)
         if is_op(node, "Max") and len(node.inputs) == 2:
             return _fuse_leaky(node, editor)
         if not is_op(node, "Add"):
@@ -298,3 +297,22 @@ def _fuse_leaky(node: ir.Node, editor: GraphEditor) -> bool:
                 editor.rewrite(node, "LeakyRelu", [x], {"alpha": line.multiplier})
                 return True
     return False
+
+
+def _fuse_choice(node: ir.Node, editor: GraphEditor) -> bool:
+    """PyTorch's exporter writes PReLU as a choice between x and its scaled self."""
+    condition, x, scaled = node.inputs
+    greater, product = produced_by(condition, "Greater", "GreaterOrEqual"), produced_by(scaled, "Mul")
+    if greater is None or product is None or x is None or x not in product.inputs or greater.inputs[0] is not x:
+        return False
+    slope = product.inputs[1] if product.inputs[0] is x else product.inputs[0]
+    if constant_scalar(greater.inputs[1]) != 0 or slope is None or not is_constant(slope):
+        return False
+    number = constant_scalar(slope)
+    if number is not None and shape_of(x) == shape_of(node.outputs[0]):
+        editor.rewrite(node, "LeakyRelu", [x], {"alpha": number})
+    elif shape_of(product.outputs[0]) == shape_of(x):
+        editor.rewrite(node, "PRelu", [x, slope])
+    else:
+        return False
+    return True

@@ -61,6 +61,18 @@ def canonical(body: str, outputs: str = "y", shape: tuple[int, ...] = SHAPE, **c
             "h = Mul(half, x)\ny = Mul(h, u)",
             ["Gelu"],
         ),
+        (
+            "o = Mul(cube, x)\np = Mul(x, o)\nq = Mul(x, p)\nr = Add(x, q)\ns = Mul(rootpi, r)\nt = Tanh(s)\n"
+            "h = Mul(t, half)\nu = Add(h, half)\ny = Mul(x, u)",
+            ["Gelu"],
+        ),
+        (
+            "o = Mul(x, x)\np = Mul(cube, o)\nq = Add(p, one)\nr = Mul(x, q)\ns = Mul(rootpi, r)\nt = Tanh(s)\n"
+            "u = Add(t, one)\nv = Mul(x, u)\ny = Mul(half, v)",
+            ["Gelu"],
+        ),
+        ("g = Greater(x, zero)\nm = Mul(slope, x)\ny = Where(g, x, m)", ["PRelu"]),
+        ("g = GreaterOrEqual(x, zero)\nm = Mul(x, tenth)\ny = Where(g, x, m)", ["LeakyRelu"]),
         ("a = Softplus(x)\nb = Tanh(a)\ny = Mul(x, b)", ["Mish"]),
         ("e = Exp(x)\nf = Add(e, one)\na = Log(f)\nb = Tanh(a)\ny = Mul(b, x)", ["Mish"]),
         ("a = Mul(x, tenth)\ny = Max(x, a)", ["LeakyRelu"]),
