@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from edgekit.graph import OPSET
+from edgekit.graph.onnxruntime import load_onnxruntime
 
 RANDOM_OPS = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"]
@@ -36,8 +37,8 @@ def evaluate(node: ir.Node, inputs: Sequence[np.ndarray[Any, Any] | None]) -> li
 
 
 def _by_onnxruntime(proto: onnx.NodeProto, feeds: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]] | None:
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+    onnxruntime = load_onnxruntime()
+    errors = onnxruntime.capi.onnxruntime_pybind11_state
 
     inputs = []
     for name, array in feeds.items():

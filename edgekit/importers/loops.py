@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgekit.graph import OPSET
+from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.importers.skeleton import subgraphs
 
 _MAX_NODES = 20_000
@@ -122,8 +123,7 @@ class _Control:
         fixed = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in self.constants}
         if not made:
             return {**fixed, **inputs}
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         if self.session is None:
             self.session = _session(self, inputs, made)
         assert isinstance(self.session, onnxruntime.InferenceSession)
@@ -133,8 +133,7 @@ class _Control:
 
 
 def _session(control: _Control, inputs: _Values, made: list[str]) -> object:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     graph = onnx.helper.make_graph(
         control.nodes,
         "loop_control",

@@ -1,18 +1,16 @@
 """Static shapes for every value: ONNX's shape inference, and folding of the shape computations it cannot follow."""
 
 from collections.abc import Container
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import onnx
 
 from edgekit.errors import ModelError
 from edgekit.graph import OPSET
+from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.importers.loops import unroll_loops
 from edgekit.importers.skeleton import subgraphs
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 _MAX_ELEMENTS = 65536
 """Shape computations are small; anything larger is data and none of this module's business."""
@@ -135,7 +133,7 @@ def _evaluate(
     nodes: list[onnx.NodeProto], constants: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]
 ) -> dict[str, np.ndarray]:
     """The outputs of ``nodes`` by ONNX Runtime; nothing when it refuses. Shape and Size need only a shape."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+    ort_errors = load_onnxruntime().capi.onnxruntime_pybind11_state
 
     used = {name for node in nodes for name in node.input}
     made = [name for node in nodes for name in node.output if name]
@@ -166,9 +164,8 @@ def _evaluate(
     return {name: np.asarray(array) for name, array in zip(made, outputs, strict=True)}
 
 
-def _session(model: onnx.ModelProto) -> "onnxruntime.InferenceSession":
-    import onnxruntime
-
+def _session(model: onnx.ModelProto) -> Any:
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

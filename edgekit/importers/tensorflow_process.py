@@ -17,6 +17,7 @@ import onnx_ir as ir
 import edgekit
 from edgekit import errors
 from edgekit.errors import DependencyError, EdgekitError, ModelError
+from edgekit.graph.onnxruntime import TELEMETRY_OFF
 from edgekit.importers.conform import conform
 from edgekit.importers.input_shapes import Shape
 from edgekit.importers.onnx import read_proto
@@ -94,7 +95,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    environment = {**os.environ, **_QUIET, "TMPDIR": str(folder), "KERAS_HOME": str(folder)}
+    environment = {**TELEMETRY_OFF, **os.environ, **_QUIET, "TMPDIR": str(folder), "KERAS_HOME": str(folder)}
     package_root = str(Path(edgekit.__path__[0]).resolve().parent)
     if package_root != sysconfig.get_paths()["purelib"]:
         inherited = os.environ.get("PYTHONPATH")

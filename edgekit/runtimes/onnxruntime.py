@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import DependencyError, ModelError
+from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.interface import TensorSpec
 from edgekit.runtimes import Array, Delegation, Runtime, Session
 
@@ -45,8 +46,7 @@ class OnnxRuntime:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
             # Other builds of the same module: onnxruntime-gpu, onnxruntime-openvino, ...
-            import onnxruntime
-
+            onnxruntime = load_onnxruntime()
             return str(onnxruntime.__version__)
 
     def load(self, path: Path, threads: int) -> Session:
@@ -86,8 +86,7 @@ class OnnxRuntimeSession:
 
 
 def _create(path: Path, threads: int, *, optimized: Path | None = None) -> Any:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

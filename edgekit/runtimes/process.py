@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from edgekit.errors import DependencyError, EdgekitError, GateError, ModelError
+from edgekit.graph.onnxruntime import TELEMETRY_OFF
 from edgekit.interface import TensorSpec
 from edgekit.runtimes import Array, Delegation, Fallback, find_runtime
 from edgekit.runtimes.frames import Message, decode, encode
@@ -250,7 +251,7 @@ def _environment(folder: str) -> dict[str, str]:
     # What the runtime itself puts into the temporary directory goes when the worker goes.
     # The worker multiplies no matrices in numpy: OpenBLAS need not start threads for it.
     single = {"OPENBLAS_NUM_THREADS": "1"}
-    return {**single, **os.environ, "PYTHONPATH": os.pathsep.join(search_path), "TMPDIR": folder}
+    return {**single, **TELEMETRY_OFF, **os.environ, "PYTHONPATH": os.pathsep.join(search_path), "TMPDIR": folder}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from edgekit.errors import ModelError
+from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.importers.conform import refuse_unknown_operators
 from edgekit.importers.tensorflow_worker.freeze import frozen_graph
 from edgekit.importers.tensorflow_worker.tf2onnx_fixes import operator_handlers, run_tf2onnx
@@ -101,8 +102,7 @@ def random_inputs(interface: Interface) -> dict[str, np.ndarray]:
 
 def check(path: Path, samples: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
     """Run the ONNX file on ``samples``. Raises ModelError when an output is not what the source model computes."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
