@@ -24,6 +24,7 @@ from edgekit.passes.canonicalize.move_transposes import MoveTransposes
 from edgekit.passes.canonicalize.normalize_clips import NormalizeClips
 from edgekit.passes.canonicalize.normalize_windows import NormalizeWindows
 from edgekit.passes.canonicalize.reshapes import KeepReducedDims, NormalizeReshapes, ReshapesMeet, TransposeToReshape
+from edgekit.passes.canonicalize.sequences import ReverseBySlice, TakeFromConcat
 from edgekit.passes.canonicalize.tidy import MergeDuplicates, NameNodes, RemoveUnused
 from edgekit.passes.canonicalize.transposes import MergeTransposes, TransposeIntoGemm
 
@@ -54,6 +55,8 @@ _REWRITES: tuple[ir.passes.PassBase, ...] = (
     EliminateNoops(),
     DropExpands(),
     MergeDuplicates(),
+    ReverseBySlice(),
+    TakeFromConcat(),
     # Pads are folded into explicit attributes.
     NormalizeWindows(),
     FoldPads(),

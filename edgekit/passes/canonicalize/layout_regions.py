@@ -185,9 +185,9 @@ def _permute_pad(node: ir.Node, permutation: Permutation, editor: GraphEditor) -
 
 
 def _permute_slice(node: ir.Node, position: dict[int, int], editor: GraphEditor) -> None:
-    axes = constant_value(input_of(node, 3))
+    axes, starts = constant_value(input_of(node, 3)), constant_value(node.inputs[1])
+    assert starts is not None
     if axes is None:
-        starts = constant_value(node.inputs[1])
-        assert starts is not None
         axes = np.arange(starts.size)
-    editor.with_constant(node, 3, np.array([position[int(a) % len(position)] for a in axes], dtype=np.int64), "axes")
+    moved = np.array([position[int(axis) % len(position)] for axis in axes], starts.dtype)  # all of one type
+    editor.with_constant(node, 3, moved, "axes")

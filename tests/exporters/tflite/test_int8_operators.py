@@ -169,6 +169,7 @@ CASES = [
     Case("Pad", [IMAGE, ints(0, 0, 1, 1, 0, 0, 1, 2)], {"MIRROR_PAD": 1}, {"mode": "reflect"}, scale="same"),
     Case("Reshape", [IMAGE, ints(1, -1)], {"RESHAPE": 1}, scale="same"),
     Case("Gather", [IMAGE, ints(2, 0)], {"GATHER": 1}, {"axis": 1}, scale="same"),
+    Case("Gather", [IMAGE, ints(2)], {"STRIDED_SLICE": 1, "RESHAPE": 0}, {"axis": 2}, scale="same"),
     Case("Expand", [(1, 4, 1, 5), ints(1, 4, 6, 5)], {"BROADCAST_TO": 1}, scale="same"),
     Case("Tile", [IMAGE, ints(1, 2, 1, 1)], {"TILE": 1}, scale="same"),
     Case("DepthToSpace", [(1, 8, 3, 3)], {"DEPTH_TO_SPACE": 1}, {"blocksize": 2}, scale="same"),

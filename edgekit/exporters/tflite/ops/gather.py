@@ -10,6 +10,7 @@ from edgekit.exporters.tflite.lowering import Lowering, Result
 from edgekit.exporters.tflite.model import Tensor, constant, shape_constant
 from edgekit.exporters.tflite.ops.expressions import scalar
 from edgekit.exporters.tflite.ops.registry import always, lowers
+from edgekit.exporters.tflite.ops.slicing import MAX_STRIDED_RANK
 
 
 def _indices(lowering: Lowering, value: ir.Value | None, size: int) -> Tensor:
@@ -23,7 +24,10 @@ def _indices(lowering: Lowering, value: ir.Value | None, size: int) -> Tensor:
 
 @lowers("Gather", int8=always)
 def gather(lowering: Lowering, node: ir.Node) -> None:
-    """GATHER; the dimensions of the indices stand where the gathered axis was, in any layout."""
+    """GATHER; the dimensions of the indices stand where the gathered axis was, in any layout.
+
+    One constant index is a STRIDED_SLICE and a RESHAPE, which XNNPACK also has for int8.
+    """
     shape = lowering.shape(node.inputs[0])
     label = lowering.label(node.inputs[0])
     source = lowering.tensor(node.inputs[0], label)
@@ -32,7 +36,21 @@ def gather(lowering: Lowering, node: ir.Node) -> None:
     indices = _indices(lowering, node.inputs[1], shape[axis])
     result = Result(node.outputs[0], _gathered(label, axis, count), source.quantization)
     place = label.index(axis)
+    index = lowering.constant(node.inputs[1])
+    if index is not None and index.size == 1 and source.data is None and len(shape) <= MAX_STRIDED_RANK:
+        taken = _row(lowering, source, place, int(index.reshape(-1)[0]) % shape[axis])
+        dims = [*source.shape[:place], *index.shape, *source.shape[place + 1 :]]
+        lowering.finish("RESHAPE", [taken, shape_constant(dims)], result)
+        return
     lowering.finish("GATHER", [source, indices], result, axis=place, batch_dims=0)
+
+
+def _row(lowering: Lowering, source: Tensor, axis: int, index: int) -> Tensor:
+    """``source[..., index : index + 1, ...]``."""
+    ranges = [(index, index + 1, 1) if i == axis else (0, size, 1) for i, size in enumerate(source.shape)]
+    operands = [constant(name, [r[i] for r in ranges]) for i, name in enumerate(("begin", "end", "strides"))]
+    row = [stop - start for start, stop, _ in ranges]
+    return lowering.emit("STRIDED_SLICE", [source, *operands], row)
 
 
 def _gathered(label: Permutation, axis: int, count: int) -> Permutation:

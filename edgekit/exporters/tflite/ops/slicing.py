@@ -9,7 +9,7 @@ from edgekit.exporters.tflite.lowering import Lowering, Result
 from edgekit.exporters.tflite.model import Tensor, constant
 from edgekit.exporters.tflite.ops.registry import Wants, always, lowers
 
-_MAX_STRIDED_RANK = 5
+MAX_STRIDED_RANK = 5
 
 
 @lowers("Slice", int8=always, wants=Wants.ANY)
@@ -17,8 +17,8 @@ def slice_(lowering: Lowering, node: ir.Node) -> None:
     """STRIDED_SLICE; axes with negative steps are turned by REVERSE_V2 first."""
     label = lowering.label(node.inputs[0])
     source = lowering.tensor(node.inputs[0], label)
-    if len(label) > _MAX_STRIDED_RANK:
-        raise UnsupportedError(f"a slice of rank {len(label)}; at most {_MAX_STRIDED_RANK} expected")
+    if len(label) > MAX_STRIDED_RANK:
+        raise UnsupportedError(f"a slice of rank {len(label)}; at most {MAX_STRIDED_RANK} expected")
     ranges = [(0, size, 1) for size in source.shape]
     reversed_axes: list[int] = []
     for axis, triple in _ranges(lowering, node):
@@ -114,7 +114,7 @@ def _constant_padding(
     if fill == 0:
         return "PAD", operands
     own = source.quantization
-    code = fill if own is None else np.clip(round(fill / own.scale[0]) + own.zero_point[0], -128, 127)
+    code = fill if own is None else np.clip(np.rint(fill / own.scale[0]) + own.zero_point[0], -128, 127)
     value = constant("pad_value", code, source.dtype)
     value.quantization = own
     return "PADV2", [*operands, value]
