@@ -126,7 +126,10 @@ def inspect(
 
 def _try_target(graph: ir.Model, profile: Target, inputs: Sequence[TensorSpec]) -> list[FormatSupport]:
     static = profile.precision is Precision.INT8
-    calibration = calibrate(graph, random_samples(inputs, 1), moments=False) if static else None
+    calibration = None
+    if static:
+        kept = [profile.quantization.float_ops]
+        calibration = calibrate(graph, random_samples(inputs, 1), moments=False, float_ops=kept)
     network = quantize(graph, profile.scheme(profile.precision), calibration)
     return [_try_format(network, profile, format_name) for format_name in profile.formats]
 

@@ -120,9 +120,13 @@ def _calibrate(
     if samples is None:
         return calibrations
     for observer in dict.fromkeys(scheme.observer for scheme in static):
-        moments = any(s.rounding == "gptq" or s.bias_correction for s in static if s.observer == observer)
+        served = [scheme for scheme in static if scheme.observer == observer]
+        moments = any(scheme.rounding == "gptq" or scheme.bias_correction for scheme in served)
+        float_ops = [scheme.float_ops for scheme in served]
         with settings.progress.stage("calibrating", len(samples)) as advance:
-            calibrations[observer] = calibrate(graph, samples, advance, observer=observer, moments=moments)
+            calibrations[observer] = calibrate(
+                graph, samples, advance, observer=observer, moments=moments, float_ops=float_ops
+            )
     return calibrations
 
 

@@ -162,3 +162,21 @@ def test_a_batch_of_its_own_is_kept(calibration: Path, tmp_path: Path) -> None:
     )
     assert all(artifact.interface.inputs[0].shape == (4, 3, 16, 16) for artifact in manifest.artifacts)
     assert all(artifact.verification.samples == 12 for artifact in manifest.artifacts)
+
+
+def profile(folder: Path, lines: str) -> str:
+    """A profile of one's own, over x86-64."""
+    (folder / "targets").mkdir()
+    path = folder / "targets" / "mine.toml"
+    path.write_text(f'description = "mine"\nextends = "x86-64"\n{lines}\n')
+    return str(path)
+
+
+@pytest.mark.parametrize("float_ops", ['["Conv"]', '["Relu", "Clip"]'])
+def test_a_profile_may_keep_operators_in_float(
+    classifier: Path, calibration: Path, tmp_path: Path, float_ops: str
+) -> None:
+    target = profile(tmp_path, f"[quantization]\nfloat_ops = {float_ops}")
+    manifest = edgekit.export(classifier, [target, "x86-64"], calibration=calibration, out=tmp_path / "dist")
+    assert len(manifest.artifacts) == 6
+    assert all(artifact.verification.sqnr_db > 20 for artifact in manifest.artifacts)

@@ -15,7 +15,9 @@ from edgekit.passes.quantize.qparams import QParams
 
 # Attention masks add -inf, -3.4e38 or -1e9 to the scores; through these operators that stays what it is.
 _LEAST_MASK = 1e8
-_MASKED_OPS = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Reshape", "Transpose", "Slice", "Expand", "Unsqueeze"})
+_MASKED_OPS = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Where", "Pad", "Concat", "Reshape", "Transpose", "Slice", "Expand", "Unsqueeze"}
+)
 
 # Steep where their input is small: an error of half a step there becomes one of many steps behind them.
 _STEEP_INPUTS = {"Sqrt": 0, "Log": 0, "Reciprocal": 0, "Div": 1, "Pow": 0}
@@ -73,11 +75,11 @@ def assign(model: ir.Model, float_ops: tuple[str, ...] = ()) -> Assignment:
             masked.update(node.outputs)
             continue
         rule = _applicable_rule(node, float_ops)
-        if rule is None or node in steep or any(value in masked for value in node.inputs):
+        if rule is None or node in steep or _reads_mask(node, rule, masked):
             continue
         assignment.rules[node] = rule
         activation = fused_activation(node, rule)
-        if activation is not None:
+        if activation is not None and activation.op_type not in float_ops:
             assignment.fused[node] = activation
     for activation in assignment.fused.values():
         assignment.rules.pop(activation, None)
@@ -141,6 +143,11 @@ def _carries_mask(node: ir.Node, masked: set[ir.Value]) -> bool:
     if node.domain not in ("", "ai.onnx") or node.op_type not in _MASKED_OPS:
         return False
     return any(value in masked or _is_mask(constant(value)) for value in node.inputs if value is not None)
+
+
+def _reads_mask(node: ir.Node, rule: OpRule, masked: set[ir.Value]) -> bool:
+    operands = (constant(value) for _, value in activation_inputs(node, rule))
+    return any(value in masked for value in node.inputs) or any(_is_mask(tensor) for tensor in operands)
 
 
 def _before_steep_functions(model: ir.Model) -> set[ir.Node]:

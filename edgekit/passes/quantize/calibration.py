@@ -7,7 +7,7 @@ neither their order nor the number of processors changes a bit of the result.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -66,6 +66,7 @@ def calibrate(
     observer: ObserverName = "mse",
     moments: bool = True,
 ) -> Calibration:
+    float_ops: Collection[tuple[str, ...]] = ((),),
     """Observe every quantizable value of the canonical float ``model`` over ``samples``.
 
     Args:
@@ -76,6 +77,7 @@ def calibrate(
         observer: what gives the activations their ranges in the second pass; schemes with another still fit.
         moments: whether a scheme will round by GPTQ or correct biases.
 
+        float_ops: those of every scheme that the calibration is to serve.
     Raises:
         DataError: there are no samples, a sample lacks an input, or one makes a value NaN or infinite.
         UsageError: ``samples`` is an iterator, which can be read only once.
@@ -83,12 +85,12 @@ def calibrate(
     if isinstance(samples, Iterator):
         raise UsageError("samples is an iterator, which can be read only once; pass a list or an object with __iter__")
     report = _halved(advance) if moments else (advance or (lambda steps: None))
-    assignment = assign(model)
-    observers, count = _observe(model, assignment, samples, report)
+    assignments = [assign(model, types) for types in dict.fromkeys(float_ops)]
+    observers, count = _observe(model, assignments, samples, report)
     calibration = Calibration(observers, count)
     if not moments:
         return calibration
-    return Calibration(observers, count, _collect_moments(model, assignment, samples, calibration, observer, report))
+    return Calibration(observers, count, _collect_moments(model, assignments, samples, calibration, observer, report))
 
 
 def _halved(advance: Advance | None) -> Advance:
@@ -106,18 +108,17 @@ def _halved(advance: Advance | None) -> Advance:
 
 
 def _observe(
-    model: ir.Model, assignment: Assignment, samples: Iterable[Sample], advance: Advance
+    model: ir.Model, assignments: Sequence[Assignment], samples: Iterable[Sample], advance: Advance
 ) -> tuple[dict[str, Observer], int]:
-    names = [value.name or "" for value in assignment.quantized_values() if constant(value) is None]
+    wanted = (value for assignment in assignments for value in assignment.quantized_values())
+    values = {value.name or "": value for value in wanted if constant(value) is None}
+    names = list(values)
     observers = {name: Observer() for name in names}
     count = 0
     for observed in _run(model, names, samples, lambda arrays: [Observed.of(array) for array in arrays]):
         for name, seen in zip(names, observed, strict=True):
             if not (np.isfinite(seen.minimum) and np.isfinite(seen.maximum)):
-                raise DataError(
-                    f"calibration sample {count}: value '{name}' is NaN or infinite; "
-                    "expected finite numbers: check the sample and its preprocessing"
-                )
+                raise _not_finite(values[name], count)
             observers[name].update(seen)
         count += 1
         advance(1)
@@ -127,8 +128,20 @@ def _observe(
 
 
 def _collect_moments(
+def _not_finite(value: ir.Value, sample: int) -> DataError:
+    node = value.producer()
+    source, remedy = "", ""
+    if node is not None:
+        source = f", made by {node.op_type} node '{node.name}'"
+        remedy = f', or add "{node.op_type}" to float_ops in the target profile'
+    return DataError(
+        f"calibration sample {sample}: value '{value.name}' is NaN or infinite{source}; "
+        f"expected finite numbers: check the sample and its preprocessing{remedy}"
+    )
+
+
     model: ir.Model,
-    assignment: Assignment,
+    assignments: Sequence[Assignment],
     samples: Iterable[Sample],
     calibration: Calibration,
     observer: ObserverName,
@@ -137,7 +150,10 @@ def _collect_moments(
     chosen: dict[int, QParams] = {}
     collected: dict[str, Moments] = {}
     sources: list[str] = []
-    for node, source in observable_weights(assignment):
+    weights = ((each, *found) for each in assignments for found in observable_weights(each))
+    for assignment, node, source in weights:
+        if (node.name or "") in collected:
+            continue
         group = assignment.groups[source]
         if id(group) not in chosen:
             chosen[id(group)] = calibration.group_qparams(group, observer)

@@ -58,7 +58,19 @@ class IntegerOperator:
 def quantize_operator(operator: WeightedOperator, scheme: QuantizationScheme) -> IntegerOperator:
     """Round the weight as ``scheme`` says and the bias to what makes the expected output that of the float operator."""
     granularity = weight_granularity(operator.axis, scheme)
-    qparams = _weight_qparams(operator, granularity, scheme.weight_quant_max)
+    qparams = _weight_qparams(operator, operator.bias, granularity, scheme.weight_quant_max)
+    integers, bias = _rounded(operator, scheme, qparams)
+    if bias is not None and not _bias_fits(bias, operator.source, qparams):
+        # The correction made it too large for the room that was left for the bias as it came.
+        qparams = _weight_qparams(operator, bias, granularity, scheme.weight_quant_max)
+        integers, _ = _rounded(operator, scheme, qparams)
+    return integers
+
+
+def _rounded(
+    operator: WeightedOperator, scheme: QuantizationScheme, qparams: QParams
+) -> tuple[IntegerOperator, NDArray[np.float64] | None]:
+    """The codes for the scales ``qparams``, and the bias with its correction, in float."""
     correct = scheme.bias_correction and operator.takes_bias and operator.moments is not None
     if scheme.rounding == "gptq" and operator.moments is not None and operator.moments.pairs:
         codes = _gptq(operator, qparams, operator.moments, centered=correct)
@@ -70,8 +82,8 @@ def quantize_operator(operator: WeightedOperator, scheme: QuantizationScheme) ->
         correction = _expected_error(operator, error, operator.moments)
         bias = correction if bias is None else bias + correction
     if bias is None:
-        return IntegerOperator(codes, qparams, None, None)
-    return IntegerOperator(codes, qparams, *_quantize_bias(bias, operator.source, qparams))
+        return IntegerOperator(codes, qparams, None, None), None
+    return IntegerOperator(codes, qparams, *_quantize_bias(bias, operator.source, qparams)), bias
 
 
 def weight_granularity(axis: int | None, scheme: QuantizationScheme) -> Granularity:
@@ -79,13 +91,15 @@ def weight_granularity(axis: int | None, scheme: QuantizationScheme) -> Granular
     return PerTensor() if axis is None or scheme.weight_granularity == "per_tensor" else PerAxis(axis)
 
 
-def _weight_qparams(operator: WeightedOperator, granularity: Granularity, quant_max: int) -> QParams:
+def _weight_qparams(
+    operator: WeightedOperator, bias: FloatArray | None, granularity: Granularity, quant_max: int
+) -> QParams:
     """MinMax scales, raised where the bias would not fit int32 or the accumulator would count in needless detail."""
     bounds = channel_bounds(operator.weight, granularity)
     source, target = float(operator.source.scale), float(operator.target.scale)
     bounds = np.maximum(bounds, target / source * _FINEST_STEP * quant_max)
-    if operator.bias is not None:
-        least = np.abs(operator.bias.astype(np.float64)) / _BIAS_MAX / source * quant_max
+    if bias is not None:
+        least = np.abs(bias.astype(np.float64)) / _BIAS_MAX / source * quant_max
         bounds = np.maximum(bounds, least if isinstance(granularity, PerAxis) else least.max(initial=0.0))
     return choose_symmetric_qparams(bounds, quant_max, granularity)
 
@@ -119,6 +133,11 @@ def _expected_error(
     if moments.qparams.equals(operator.source):
         expected += _matrices(operator.weight, axis, groups) @ moments.mean_error()[:, :, None]
     return np.asarray(expected.reshape(-1))
+
+
+def _bias_fits(bias: NDArray[np.float64], source: QParams, weight: QParams) -> bool:
+    # Half a step: the scales are rounded to float32.
+    return bool((np.abs(bias) <= (_BIAS_MAX + 2**10) * np.float64(source.scale) * weight.scale).all())
 
 
 def _quantize_bias(bias: NDArray[np.float64], source: QParams, weight: QParams) -> tuple[NDArray[np.int32], QParams]:

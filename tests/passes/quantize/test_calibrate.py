@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from edgekit.errors import DataError, UsageError
 from edgekit.interface import Precision
 from edgekit.passes.quantize import QuantizationScheme, calibrate, quantize
-from tests.passes.quantize.networks import Network, images, mobile_network
+from tests.passes.quantize.networks import Network, images, mobile_network, run, sqnr_db
 
 STATIC = QuantizationScheme(Precision.INT8, observer="mse", rounding="gptq", bias_correction=True)
 
@@ -87,7 +88,9 @@ def test_an_overflow_inside_the_network_is_named() -> None:
     n = Network(1, 2)
     big = n.gemm("x", np.full((2, 2), 1e30), None, "big")
     model = n.model(n.gemm(big, np.full((2, 2), 1e30), None, "bigger"))
-    with pytest.raises(DataError, match=r"sample 0: value 'bigger' is NaN or infinite"):
+    with pytest.raises(
+        DataError, match=r"sample 0: value 'bigger' is NaN or infinite, made by Gemm node 'bigger_node'"
+    ):
         calibrate(model, [{"x": np.ones((1, 2), np.float32)}])
 
 
@@ -111,3 +114,43 @@ def test_the_model_stays_as_it_was() -> None:
     before = ir.to_proto(model).SerializeToString(deterministic=True)
     quantize(model, STATIC, calibrate(model, images(3)))
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize("float_ops", [("Conv",), ("Relu",), ("Clip", "Gemm"), ("Conv", "Clip")])
+def test_operators_that_stay_float_need_ranges_of_their_own(float_ops: tuple[str, ...]) -> None:
+    n = Network(1, 3, 8, 8)
+    first = n.op("Relu", [n.conv("x", n.random.normal(size=(4, 3, 3, 3)), "c")], "r")
+    second = n.relu6(n.conv(first, n.random.normal(size=(4, 4, 3, 3)), "d"), "s")
+    flat = n.op("Reshape", [second, n.constant(np.array([1, 64]), "shape")], "flat")
+    model = n.model(n.gemm(flat, n.random.normal(size=(5, 64)) * 0.1, None, "y"))
+    samples = images(8, shape=(1, 3, 8, 8))
+    calibration = calibrate(model, samples, float_ops=[(), float_ops])
+    for kept in ((), float_ops):
+        network = quantize(model, replace(STATIC, float_ops=kept), calibration)
+        assert sqnr_db(run(model, samples), run(network, samples)) > 20
+        for node in network.graph:
+            if node.op_type in kept and node.op_type in ("Conv", "Gemm"):
+                assert node.inputs[1].is_initializer(), node.name
+
+
+def infinite(op_type: str) -> ir.Model:
+    n = Network(1, 3, 8, 8)
+    n.conv("x", n.random.normal(size=(4, 3, 3, 3)), "c", pad=1)
+    low = n.constant(np.array(-np.inf, np.float32), "low")
+    if op_type == "Pad":
+        n.op("Pad", ["c", n.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "pads"), low], "hidden")
+    elif op_type == "Where":
+        n.op("Where", [n.constant(np.eye(8, dtype=bool), "diagonal"), "c", low], "hidden")
+    else:
+        n.op(op_type, ["c", low], "hidden")
+    n.op("MaxPool", ["hidden"], "pooled", kernel_shape=[8, 8], strides=[1, 1])
+    return n.model(n.conv("pooled", n.random.normal(size=(2, 4, 1, 1)), "y"))
+
+
+@pytest.mark.parametrize("op_type", ["Pad", "Where", "Max"])
+def test_infinite_constants_stay_float(op_type: str) -> None:
+    model, samples = infinite(op_type), images(8, shape=(1, 3, 8, 8))
+    network = quantize(model, STATIC, calibrate(model, samples))
+    assert sqnr_db(run(model, samples), run(network, samples)) > 20
+    assert all(np.isfinite(array).all() for name, array in constants(network).items() if name != "low")
+    assert any(node.op_type == "QuantizeLinear" for node in network.graph)
