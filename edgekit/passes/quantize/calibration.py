@@ -65,8 +65,8 @@ def calibrate(
     *,
     observer: ObserverName = "mse",
     moments: bool = True,
-) -> Calibration:
     float_ops: Collection[tuple[str, ...]] = ((),),
+) -> Calibration:
     """Observe every quantizable value of the canonical float ``model`` over ``samples``.
 
     Args:
@@ -76,8 +76,8 @@ def calibrate(
         advance: called as samples are done, with the number done since the last call; all sum to the samples' number.
         observer: what gives the activations their ranges in the second pass; schemes with another still fit.
         moments: whether a scheme will round by GPTQ or correct biases.
-
         float_ops: those of every scheme that the calibration is to serve.
+
     Raises:
         DataError: there are no samples, a sample lacks an input, or one makes a value NaN or infinite.
         UsageError: ``samples`` is an iterator, which can be read only once.
@@ -127,7 +127,6 @@ def _observe(
     return observers, count
 
 
-def _collect_moments(
 def _not_finite(value: ir.Value, sample: int) -> DataError:
     node = value.producer()
     source, remedy = "", ""
@@ -140,6 +139,7 @@ def _not_finite(value: ir.Value, sample: int) -> DataError:
     )
 
 
+def _collect_moments(
     model: ir.Model,
     assignments: Sequence[Assignment],
     samples: Iterable[Sample],
