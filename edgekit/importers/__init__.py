@@ -20,7 +20,8 @@ class ImportedModel:
     """A source model as a graph.
 
     ``model`` has opset ``edgekit.graph.OPSET`` of the default domain only, no functions, static inputs and outputs, and
-    the source's input and output names. ``sha256`` is that of the file, or of a folder's paths and contents.
+    the source's input and output names. ``sha256`` is that of the file, or of a folder's paths and contents; an ONNX
+    file and its external data count as a folder.
     """
 
     model: ir.Model
@@ -50,7 +51,7 @@ def import_model(path: Path, *, input_shapes: Mapping[str, Shape] | None = None)
     try:
         source = identify(path)
         model = _importer(source)(path, input_shapes)
-        return ImportedModel(model, path, source, model_sha256(path))
+        return ImportedModel(model, path, source, model_sha256(path, _external_files(path, source)))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     except EdgekitError as error:
@@ -76,6 +77,15 @@ def _importer(source: Source) -> Callable[[Path, Mapping[str, Shape] | None], ir
             from edgekit.importers.tflite import import_tflite
 
             return import_tflite
+
+
+def _external_files(path: Path, source: Source) -> list[Path]:
+    if source is not Source.ONNX:
+        return []
+    from edgekit.importers.external_data import external_files
+    from edgekit.importers.onnx import read_proto
+
+    return external_files(read_proto(path), path.parent)
 
 
 def _spec(value: ir.Value) -> TensorSpec:

@@ -1,5 +1,6 @@
 """External tensor data of an ONNX file, only from inside the model's own folder."""
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -30,6 +31,27 @@ def load_tensor(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     )
     _check_extent(loaded, folder / location, offset or 0, length)
     return ir.Tensor(loaded.numpy().copy(), dtype=loaded.dtype, shape=loaded.shape, name=tensor.name)
+
+
+def external_files(proto: onnx.ModelProto, folder: Path) -> list[Path]:
+    """The files that hold external data of ``proto``, relative to ``folder``, sorted. Raises ModelError as above."""
+    found: set[Path] = set()
+    for tensor in _tensors([proto.graph], [node for function in proto.functions for node in function.node]):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            found.add(_checked_location(tensor.name, location, folder))
+    return sorted(found)
+
+
+def _tensors(graphs: list[onnx.GraphProto], nodes: list[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """All tensors of ``graphs`` and ``nodes`` and of what is nested in them."""
+    for graph in graphs:
+        yield from graph.initializer
+        nodes = [*nodes, *graph.node]
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            yield from _tensors([attribute.g, *attribute.graphs], [])
 
 
 def _checked_location(tensor: str, location: str, folder: Path) -> Path:
