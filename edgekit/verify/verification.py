@@ -1,7 +1,7 @@
 """Run every artifact in its real runtime beside the source model, in one pass over the samples."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -58,8 +58,8 @@ def verify(
         bench.start(subjects, reference)
         bench.open_reference()
         bench.open_subjects()
-        for index, sample in enumerate(samples):
-            bench.run(sample, index, samples.labels)
+        for index, following in enumerate(_followers(samples, bench.submit)):
+            bench.step(index, following, samples.labels)
             advance(1)
         return bench.verdict(subjects)
 
@@ -115,28 +115,43 @@ class _Bench:
             except RuntimeFailedError as error:
                 self._fail(subject, str(error))
 
-    def run(self, sample: Mapping[str, Array], index: int, labels: NDArray[np.int64] | None) -> None:
-        """One sample through the source model and all artifacts at once."""
-        started = list(self._submitted(sample))
+    def submit(self, sample: Mapping[str, Array]) -> None:
+        """Start the first sample everywhere."""
+        self._submit_reference(sample)
+        for comparison in list(self._running.values()):
+            self._submit(comparison, sample)
+
+    def step(self, index: int, following: Mapping[str, Array] | None, labels: NDArray[np.int64] | None) -> None:
+        """Wait for a sample's results; who has given one starts on the following sample while others still run."""
         try:
-            self._reference.submit(sample)
-            expected = _expected(self._reference.collect(), index, labels)
+            outputs = self._reference.collect()
         except RuntimeFailedError as error:
             raise ModelError(str(error)) from error
-        done = [comparison for comparison in started if self._collected(comparison, expected)]
+        expected = _expected(outputs, index, labels)
+        if following is not None:
+            self._submit_reference(following)
+        done = []
+        for comparison in list(self._running.values()):
+            if self._collected(comparison, expected):
+                done.append(comparison)
+                if following is not None:
+                    self._submit(comparison, following)
         for comparison in done:
             for other in done:
                 if other is not comparison and other.subject.target == comparison.subject.target:
                     comparison.agree(other)
 
-    def _submitted(self, sample: Mapping[str, Array]) -> Iterator[Comparison]:
-        for subject, comparison in list(self._running.items()):
-            try:
-                comparison.submit(sample)
-            except RuntimeFailedError as error:
-                self._fail(subject, str(error))
-            else:
-                yield comparison
+    def _submit_reference(self, sample: Mapping[str, Array]) -> None:
+        try:
+            self._reference.submit(sample)
+        except RuntimeFailedError as error:
+            raise ModelError(str(error)) from error
+
+    def _submit(self, comparison: Comparison, sample: Mapping[str, Array]) -> None:
+        try:
+            comparison.submit(sample)
+        except RuntimeFailedError as error:
+            self._fail(comparison.subject, str(error))
 
     def _collected(self, comparison: Comparison, expected: Expected) -> bool:
         try:
@@ -161,6 +176,19 @@ class _Bench:
         if self._failures:
             raise GateError(_message({s: self._failures[s] for s in subjects if s in self._failures}))
         return [verified[subject] for subject in subjects]
+
+
+def _followers(
+    samples: Iterable[Mapping[str, Array]], begin: Callable[[Mapping[str, Array]], None]
+) -> Iterator[Mapping[str, Array] | None]:
+    """For each sample the one behind it, None for the last; ``begin`` gets the first."""
+    following = iter(samples)
+    current = next(following, None)
+    if current is not None:
+        begin(current)
+    while current is not None:
+        current = next(following, None)
+        yield current
 
 
 def _expected(outputs: dict[str, Array], index: int, labels: NDArray[np.int64] | None) -> Expected:
