@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from edgekit.inspection import Inspection, inspect
     from edgekit.pipeline import export
+    from edgekit.profiles.target import Target, list_targets, load_target
     from edgekit.release.manifest import Manifest
 
 __version__ = "0.1.0"
@@ -46,6 +47,9 @@ _HOME = {
     "inspect": "edgekit.inspection",
     "Inspection": "edgekit.inspection",
     "Manifest": "edgekit.release.manifest",
+    "Target": "edgekit.profiles.target",
+    "list_targets": "edgekit.profiles.target",
+    "load_target": "edgekit.profiles.target",
 } | dict.fromkeys(_ERRORS, "edgekit.errors")
 
 __all__ = [
@@ -59,11 +63,14 @@ __all__ = [
     "Manifest",
     "ModelError",
     "ProfileError",
+    "Target",
     "UnsupportedError",
     "UsageError",
     "__version__",
     "export",
     "inspect",
+    "list_targets",
+    "load_target",
 ]
 
 

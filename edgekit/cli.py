@@ -30,6 +30,7 @@ _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _ISSUES = "https://github.com/edgekit/edgekit/issues"
 _INTERRUPTED = 130
+_LARGEST_SIZE = 2**31 - 1
 
 Model = Annotated[Path, typer.Argument(help="The model: .onnx, .keras, .h5, .tflite (float) or a SavedModel folder.")]
 InputShapes = Annotated[
@@ -142,14 +143,13 @@ def targets(
     from edgekit import console
     from edgekit.profiles.target import list_targets, load_target
 
-    if name:
-        profile = load_target(name)
-        console.print_json(console.target_json(profile)) if json_ else console.show_target(profile)
+    profiles = [load_target(name)] if name else list_targets()
+    if json_:
+        console.print_json({"schema": 1, "targets": [console.target_json(each) for each in profiles]})
+    elif name:
+        console.show_target(profiles[0])
     else:
-        profiles = list_targets()
-        console.print_json([console.target_json(each) for each in profiles]) if json_ else console.show_targets(
-            profiles
-        )
+        console.show_targets(profiles)
 
 
 def _parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
@@ -157,8 +157,8 @@ def _parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     for text in texts or ():
         name, _, dims = text.rpartition("=")
         parts = dims.split(",")
-        if not name or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-            raise UsageError(f"--input-shape {text}: expected NAME=1,3,224,224 with positive sizes")
+        if not name or not all(part.strip().isdecimal() and 0 < int(part) <= _LARGEST_SIZE for part in parts):
+            raise UsageError(f"--input-shape {text}: expected NAME=1,3,224,224 with sizes from 1 to {_LARGEST_SIZE}")
         if name in shapes:
             raise UsageError(f"--input-shape {name}: given twice")
         shapes[name] = tuple(int(part) for part in parts)
@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Operators are rounded side by side already; numpy reads this when it is first imported, which is later than here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime writes to the home folder otherwise
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     if not debug:
         sys.excepthook = partial(_report_bug, arguments)
     try:
@@ -189,14 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             traceback.print_exc()
         code = _fail(str(error), error.exit_code, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted; nothing was written, what was there before is unchanged", _INTERRUPTED, arguments)
+        code = _fail("interrupted; no file is half-written", _INTERRUPTED, arguments)
     except BrokenPipeError:
         code = _close_stdout()
     sys.exit(code or 0)
 
 
 def _close_stdout() -> int:
-    """The reader of a pipe left early, which is no error; keep Python from flushing into it at exit."""
+    """Keep Python from flushing at exit into a pipe whose reader left, or onto a full disk."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -212,11 +213,14 @@ def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
         import json
 
-        typer.echo(json.dumps({"schema": 1, "error": {"message": message, "exit_code": code}}))
+        try:
+            typer.echo(json.dumps({"schema": 1, "error": {"message": message, "exit_code": code}}))
+        except OSError:  # what cannot be written is the error itself
+            _close_stdout()
     typer.echo(f"edgekit: error: {message}", err=True)
     return code
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """A release build that is cancelled gets SIGTERM: clean up as after Ctrl-C."""
+    """A cancelled release build gets SIGTERM, a closed terminal SIGHUP: clean up as after Ctrl-C."""
     raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from edgekit.errors import EdgekitError
 from edgekit.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit.release.manifest import Artifact, Manifest
     from edgekit.runtimes import Delegation
 
+_SUFFIXES = (".tflite", ".mnn", ".onnx")
 _PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a CI log, which have no width of their own."""
 
@@ -55,8 +57,16 @@ def progress() -> Progress:
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """Print one JSON document on stdout. Raises EdgekitError when that cannot be written."""
+    try:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise EdgekitError(
+            f"standard output: cannot be written ({error.strerror}); make room or redirect it"
+        ) from error
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -93,6 +103,11 @@ def show_export(manifest: "Manifest", out: Path) -> None:
     console.print(table)
     for artifact in manifest.artifacts:
         _show_fallback(console, artifact)
+        if manifest.settings["io"] == "int8" and artifact.interface.inputs[0].scale is None:
+            console.print(f"{artifact.path}: keeps its float interface, as its runtime has no other", markup=False)
+    written = {out / artifact.path for artifact in manifest.artifacts}
+    for path in sorted({path for suffix in _SUFFIXES for path in out.glob(f"*/*{suffix}")} - written):
+        console.print(f"{path}: of an earlier export, not in this manifest", markup=False, soft_wrap=True)
     samples = max(artifact.verification.samples for artifact in manifest.artifacts)
     console.print(f"verified on {samples} samples; wrote {out / 'manifest.json'}", soft_wrap=True)
 

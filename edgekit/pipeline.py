@@ -9,9 +9,10 @@ import onnx_ir as ir
 
 from edgekit.artifacts import StagedArtifact, write_artifact
 from edgekit.data import Samples, open_samples
-from edgekit.errors import DataError, ProfileError, UsageError
+from edgekit.errors import DataError, ProfileError, UnsupportedError, UsageError
+from edgekit.exporters import describe_unsupported, find_exporter
 from edgekit.importers import ImportedModel, import_model
-from edgekit.interface import Precision
+from edgekit.interface import IoType, Precision
 from edgekit.passes.canonicalize import canonicalize
 from edgekit.passes.quantize import Calibration, QuantizationScheme, calibrate, quantize
 from edgekit.profiles.gate import Gate
@@ -42,10 +43,12 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
     settings = ExportSettings.of(Path(model), keywords)
     profiles = _load_targets(targets)
     _require_calibration(profiles, settings)
+    _require_int8_for_its_interface(profiles, settings)
     with staging(settings.out) as staged:
         source = _import(Path(model), settings)
         samples, evaluation = _open_data(source, settings)
         graph = _canonicalize(source, settings)
+        _require_expressible(graph, profiles)
         calibrations = _calibrate(graph, profiles, samples, settings)
         networks = _quantize(graph, profiles, calibrations, settings)
         artifacts = [artifact for profile in profiles for artifact in _write(networks, profile, staged, settings)]
@@ -81,6 +84,24 @@ def _require_calibration(profiles: Sequence[Target], settings: ExportSettings) -
             f"target {static[0]}: static int8 needs calibration data: give --calibration PATH, "
             "or --precision int8-weights, int8-dynamic or fp16, which need none"
         )
+
+
+def _require_int8_for_its_interface(profiles: Sequence[Target], settings: ExportSettings) -> None:
+    for profile in profiles:
+        precision = _precision(profile, settings)
+        if settings.io is IoType.INT8 and precision is not Precision.INT8:
+            raise UsageError(f"--io int8: only static int8 has integer inputs; {profile.name} is to be {precision}")
+
+
+def _require_expressible(graph: ir.Model, profiles: Sequence[Target]) -> None:
+    """Before the long work: what TFLite's dry run finds, and then what the other formats lack too, all at once.
+
+    The other formats are asked only then: MNN's answer costs a conversion.
+    """
+    formats = dict.fromkeys(name for profile in profiles for name in profile.formats)
+    if "tflite" in formats and find_exporter("tflite").unsupported(graph):
+        missing = {name: find_exporter(name).unsupported(graph) for name in formats}
+        raise UnsupportedError("; ".join(describe_unsupported(name, nodes) for name, nodes in missing.items() if nodes))
 
 
 def _import(model: Path, settings: ExportSettings) -> ImportedModel:

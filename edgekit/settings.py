@@ -1,6 +1,6 @@
 """What a user may set of an export, checked and typed once for the command line and the Python API."""
 
-import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,7 +76,7 @@ class ExportSettings:
             precision=None if precision is PrecisionChoice.AUTO else Precision(precision),
             max_drop=_percent("max-drop", keywords.get("max_drop")),
             out=Path(keywords.get("out", "dist")),
-            name=_name(keywords.get("name") or _default_name(model)),
+            name=_default_name(model) if keywords.get("name") is None else _name(str(keywords["name"])),
             samples=_positive("samples", keywords.get("samples")),
             io=_choice("io", IoType, keywords.get("io", "float")),
             threads=_positive("threads", keywords.get("threads")) or 1,
@@ -91,6 +91,7 @@ class ExportSettings:
             "io": str(self.io),
             "max_drop": self.max_drop,
             "samples": self.samples,
+            "threads": self.threads,
             "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()},
         }
 
@@ -108,22 +109,24 @@ def _choice(flag: str, kind: type[_Choice], text: str) -> _Choice:
 
 
 def _positive(flag: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"--{flag} {value}: expected at least 1")
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise UsageError(f"--{flag} {value}: expected a whole number, at least 1")
     return value
 
 
 def _percent(flag: str, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and 0 <= value <= 100):
+    if value is not None and not (isinstance(value, int | float) and 0 <= value <= 100):
         raise UsageError(f"--{flag} {value}: expected percentage points from 0 to 100")
     return value
 
 
 def _default_name(model: Path) -> str:
-    return model.resolve().stem or "model"
+    """The name that the user sees: of a link its own, of a folder with its dots, of a file without its suffix."""
+    path = Path(os.path.abspath(model))  # noqa: PTH100 (resolve would follow links)
+    return (path.name if path.is_dir() else path.stem) or "model"
 
 
 def _name(text: str) -> str:
-    if text in (".", "..") or any(sign in text for sign in "/\\\0"):
-        raise UsageError(f"--name {text}: expected the name of a file, without folders")
+    if text in ("", ".", "..") or any(sign in text for sign in "/\\\0"):
+        raise UsageError(f"--name {text!r}: expected the name of a file, without folders")
     return text

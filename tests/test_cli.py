@@ -51,9 +51,12 @@ def test_version() -> None:
         (("exprot",), "export"),
         (("export", "model.onnx"), "--target"),
         (("export", "model.onnx", "-t", "x86-64", "--precision", "int7"), "int8"),
-        (("export", "model.onnx", "-t", "x86-64", "--samples", "0"), "--samples 0: expected at least 1"),
+        (("export", "model.onnx", "-t", "x86-64", "--samples", "0"), "--samples 0: expected a whole number"),
         (("export", "model.onnx", "-t", "x86-64", "--max-drop", "nan"), "--max-drop"),
-        (("export", "model.onnx", "-t", "x86-64", "--name", "a/b"), "--name a/b"),
+        (("export", "model.onnx", "-t", "x86-64", "--name", "a/b"), "--name 'a/b'"),
+        (("export", "model.onnx", "-t", "x86-64", "--name", ""), "--name ''"),
+        (("export", "model.onnx", "-t", "x86-64", "--io", "int8", "-p", "fp16"), "--io int8"),
+        (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=99999999999999999999,3"), "--input-shape"),
         (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=1,x"), "NAME=1,3,224,224"),
     ],
 )
@@ -152,7 +155,7 @@ def test_export_prints_a_table_on_stderr_and_json_on_stdout(
     assert "x86-64/toy.tflite" in result.stderr and "keep" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_keeps_what_was_there(
     classifier: Path, calibration: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -183,8 +186,52 @@ def test_an_interrupt_keeps_what_was_there(
     os.killpg(process.pid, number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert stderr.splitlines() == [
-        "edgekit: error: interrupted; nothing was written, what was there before is unchanged"
-    ]
+    assert stderr.splitlines() == ["edgekit: error: interrupted; no file is half-written"]
     assert [path.relative_to(out).as_posix() for path in out.rglob("*")] == ["x86-64", "x86-64/toy.onnx"]
     assert (out / "x86-64" / "toy.onnx").read_bytes() == b"old"
+
+
+def test_targets_print_json() -> None:
+    document = json.loads(edgekit("targets", "android-gpu", "--json").stdout)
+    (target,) = document["targets"]
+    assert document["schema"] == 1
+    assert (target["name"], target["precision"]) == ("android-gpu", "fp16")
+    assert "CONV_2D" in target["runtimes"]["tflite"]["accelerated_ops"]
+    assert len(json.loads(edgekit("targets", "--json").stdout)["targets"]) >= 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "edgekit", "targets", "--json"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "edgekit: error: standard output: cannot be written (No space left on device); make room or redirect it"
+    ]
+
+
+def test_every_operator_that_tflite_lacks_is_named_at_once(tmp_path: Path) -> None:
+    import onnx
+
+    nodes = [
+        onnx.helper.make_node("GridSample", ["x", "grid"], ["a"], name="warp"),
+        onnx.helper.make_node("Det", ["a"], ["y"], name="determinant"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "strange",
+        [
+            onnx.helper.make_tensor_value_info("x", 1, [1, 2, 4, 4]),
+            onnx.helper.make_tensor_value_info("grid", 1, [1, 4, 4, 2]),
+        ],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 2])],
+    )
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "strange.onnx"
+    )
+    line = error_of(
+        edgekit("export", tmp_path / "strange.onnx", "-t", "x86-64", "-p", "fp32", "-o", tmp_path / "dist"), 4
+    )
+    assert "tflite" in line and "GridSample (node 'warp'" in line and "Det (node 'determinant'" in line
+    assert not (tmp_path / "dist").exists()

@@ -54,11 +54,16 @@ class Exporter(Protocol):
         ...
 
 
+def describe_unsupported(format_name: str, nodes: Sequence[UnsupportedNode]) -> str:
+    """One sentence that names every node of ``nodes`` and what to do."""
+    listed = ", ".join(f"{n.op} (node {n.node!r}: {n.reason})" for n in nodes)
+    return f"{format_name}: cannot express {listed}; change these nodes in the source model"
+
+
 def raise_unsupported(format_name: str, nodes: Sequence[UnsupportedNode]) -> None:
     """Raise one UnsupportedError that names every node of ``nodes``; do nothing when there is none."""
     if nodes:
-        listed = ", ".join(f"{n.op} (node {n.node!r}: {n.reason})" for n in nodes)
-        raise UnsupportedError(f"{format_name}: cannot express {listed}; change these nodes in the source model")
+        raise UnsupportedError(describe_unsupported(format_name, nodes))
 
 
 _CLASSES = {
