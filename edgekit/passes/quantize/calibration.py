@@ -17,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError, UsageError
+from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.graph.storage import to_bytes
 from edgekit.passes.quantize.assignment import Assignment, Group, assign, constant
 from edgekit.passes.quantize.moments import Moments, RowSums, observable_weights
@@ -206,8 +207,7 @@ def _run(
 
 def _session(model: ir.Model, names: Sequence[str]) -> Any:
     """An onnxruntime session that gives the values ``names``; one thread per run makes its numbers reproducible."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     observed = model.clone()
     by_name = {value.name: value for node in observed.graph for value in node.outputs}
     if names:
