@@ -3,7 +3,9 @@
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -113,6 +115,56 @@ def like_keras_2(path: Path) -> None:
         file.attrs["model_config"] = json.dumps(config)
 
 
+def harmful(folder: Path) -> None:
+    """SavedModels that would write ``harm`` into their own folder, or read from it, while they are imported."""
+    spec = tf.TensorSpec([None, 5], tf.float32, "features")
+
+    def prints(features: tf.Tensor, path: str) -> None:
+        tf.print(features, output_stream=f"file://{path}")
+
+    def saves(features: tf.Tensor, path: str) -> None:
+        tf.raw_ops.SaveV2(prefix=path, tensor_names=["x"], shape_and_slices=[""], tensors=[features])
+
+    def caches(features: tf.Tensor, path: str) -> None:
+        for each in tf.data.Dataset.from_tensors(features).cache(path):
+            tf.debugging.assert_all_finite(each, "finite")
+
+    def debugs(features: tf.Tensor, path: str) -> None:
+        tf.raw_ops.DebugIdentity(input=features, debug_urls=[f"file://{path}"])
+
+    def restores(features: tf.Tensor, path: str) -> None:
+        tf.raw_ops.RestoreV2(prefix=path, tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.float32])
+
+    for harm in (prints, saves, caches, debugs, restores):
+        signature = serving(harm, str(folder / harm.__name__ / "harm")).get_concrete_function(spec)
+        tf.saved_model.save(tf.Module(), folder / harm.__name__, signatures={"serving_default": signature})
+    initializing(folder / "initializes")
+
+
+def serving(harm: Callable[[tf.Tensor, str], None], path: str) -> Any:
+    @tf.function
+    def serve(features: tf.Tensor) -> dict[str, tf.Tensor]:
+        harm(features, path)
+        return {"scores": features * 2.0}
+
+    return serve
+
+
+def initializing(folder: Path) -> None:
+    """TensorFlow 1's way: an operator that runs when the graph is loaded."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 5], "x")
+        weight = v1.get_variable("weight", [5, 2])
+        y = tf.matmul(x, weight, name="y")
+        main_op = tf.raw_ops.Save(filename=str(folder / "harm"), tensor_names=["x"], data=[tf.constant([1.0])])
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder))
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature}, main_op=main_op)
+        builder.save()
+
+
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     model = sequential()
@@ -157,6 +209,7 @@ def main(folder: Path) -> None:
     tf.saved_model.save(module, folder / "several", signatures={"a": scores, "b": scores})
     tf.saved_model.save(module, folder / "unsigned")
     tf.saved_model.save(module, folder / "writes", signatures={"serving_default": writes})
+    harmful(folder)
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     (folder / "float.tflite").write_bytes(converter.convert())

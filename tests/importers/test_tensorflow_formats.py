@@ -102,6 +102,12 @@ def test_a_signature_names_the_inputs_and_outputs(files: Path) -> None:
         ("several", 'several signatures .*"a", "b"'),
         ("unsigned", "no signature"),
         ("writes", "WriteFile.*does not run"),
+        ("prints", "PrintV2.*does not run"),
+        ("saves", "SaveV2.*does not run"),
+        ("caches", "Dataset.*does not run"),
+        ("debugs", "DebugIdentity.*does not run"),
+        ("restores", "RestoreV2.*does not run"),
+        ("initializes", "is a Save,.*does not run"),
         ("quantized.tflite", "already quantized.*float model"),
     ],
 )
@@ -111,6 +117,7 @@ def test_what_cannot_be_imported_says_why(name: str, message: str, files: Path) 
         import_model(files / name)
     assert str(files / name) in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert not list((files / name).glob("harm*"))
 
 
 @pytest.mark.slow

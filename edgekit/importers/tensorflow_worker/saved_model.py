@@ -7,18 +7,8 @@ from typing import Any
 
 from edgekit.errors import ModelError
 from edgekit.importers.input_shapes import Shape, resolve_input_shapes
+from edgekit.importers.tensorflow_worker.allowed_ops import refuse_unsafe
 from edgekit.importers.tensorflow_worker.convert import Interface, convert_function
-
-_SIDE_EFFECTS = {
-    "ReadFile",
-    "WriteFile",
-    "MatchingFiles",
-    "PyFunc",
-    "PyFuncStateless",
-    "EagerPyFunc",
-    "LoadLibrary",
-    "LoadDataset",
-}
 
 
 def convert_saved_model(folder: Path, input_shapes: Mapping[str, Shape], output: Path) -> None:
@@ -43,7 +33,7 @@ def convert_saved_model(folder: Path, input_shapes: Mapping[str, Shape], output:
 
 
 def _read_meta_graph(folder: Path) -> Any:
-    """The MetaGraphDef that serves, refused when it touches files or Python. Nothing of it runs here."""
+    """The MetaGraphDef that serves, refused when it does more than compute. Nothing of it runs here."""
     from google.protobuf import text_format  # type: ignore[import-untyped]
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf import saved_model_pb2
@@ -61,17 +51,8 @@ def _read_meta_graph(folder: Path) -> Any:
     if not graphs:
         raise ModelError("saved_model.pb holds no graph; it is damaged, or was not written by TensorFlow")
     meta_graph = next((graph for graph in graphs if "serve" in graph.meta_info_def.tags), graphs[0])
-    _refuse_side_effects(meta_graph.graph_def)
+    refuse_unsafe(meta_graph, meta_graph.object_graph_def.concrete_functions)
     return meta_graph
-
-
-def _refuse_side_effects(graph_def: Any) -> None:
-    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
-    for node in nodes:
-        if node.op in _SIDE_EFFECTS:
-            raise ModelError(
-                f"node {node.name!r} is a {node.op}, which touches files or Python; edgekit does not run it"
-            )
 
 
 def _serving_key(signatures: Mapping[str, Any]) -> str:
