@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgekit.data.arrays import open_arrays
 from edgekit.data.images import ImageSource, LabelFile
 from edgekit.data.labels import read_label_file
-from edgekit.data.source import RawSample, Source, file_sha256
+from edgekit.data.source import RawSample, Source, exists, file_sha256
 from edgekit.errors import DataError
 from edgekit.profiles.calibration import CalibrationSet
 
@@ -56,7 +56,7 @@ def open_described(described: CalibrationSet, inputs: tuple[str, ...]) -> Descri
 
 def _open_source(described: CalibrationSet, inputs: tuple[str, ...]) -> Source:
     source = described.source
-    if not source.exists():
+    if not exists(source):
         raise DataError(f'{described.path}: "source" is {source}: no such file or folder')
     if source.is_dir():
         label_file = _label_file(described.labels) if described.labels else None
@@ -65,7 +65,10 @@ def _open_source(described: CalibrationSet, inputs: tuple[str, ...]) -> Source:
         raise DataError(f'{described.path}: "source" is {source}; expected an .npz, an .npy or a folder of images')
     if described.labels:
         raise DataError(f'{described.path}: "labels" is for folders of images; an .npz has its labels in the array "y"')
-    return open_arrays(str(source), inputs)
+    try:
+        return open_arrays(str(source), inputs)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror}") from None
 
 
 def _label_file(path: Path) -> LabelFile:

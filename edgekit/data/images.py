@@ -27,7 +27,10 @@ class ImageSource:
         self.path = path
         self.names: tuple[str, ...] = (ONLY_INPUT,)
         root = Path(path)
-        self._images, classes = _images_and_classes(root)
+        try:
+            self._images, classes = _images_and_classes(root)
+        except OSError as error:
+            raise DataError(f"{error.filename or path}: cannot be read: {error.strerror}") from None
         if not self._images:
             raise DataError(f"{path}: has no images ({', '.join(sorted(SUFFIXES))})")
         if label_file:
@@ -94,11 +97,14 @@ def _images_and_classes(root: Path) -> tuple[list[Path], list[int]]:
     """All images, and the class of each; no classes when the images lie in ``root`` itself."""
     direct = _images(root.iterdir())
     folders = sorted((each for each in root.iterdir() if each.is_dir() and _visible(each)), key=lambda each: each.name)
-    per_class = [_images(folder.rglob("*")) for folder in folders]
+    per_class = [_images(_walk(folder)) for folder in folders]
     if direct and any(per_class):
         raise DataError(f"{root}: has images beside sub-folders with images; expected either, so that labels are clear")
-    if direct:
+    if direct or not any(per_class):
         return direct, []
+    for folder, images in zip(folders, per_class, strict=True):
+        if not images:
+            raise DataError(f"{folder}: has no images, and would count as a class; remove it, or put its images there")
     images = [image for images in per_class for image in images]
     return images, [label for label, images in enumerate(per_class) for _ in images]
 
@@ -107,5 +113,14 @@ def _images(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and _visible(path) and path.is_file())
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """Everything below ``folder``; unlike Path.rglob this raises OSError for a folder that cannot be read."""
+    for path in folder.iterdir():
+        yield path
+        if path.is_dir() and not path.is_symlink() and _visible(path):
+            yield from _walk(path)
+
+
 def _visible(path: Path) -> bool:
-    return not path.name.startswith(".")
+    """Whether it belongs to the data: not hidden, and not what macOS puts into archives."""
+    return not path.name.startswith(".") and path.name != "__MACOSX"

@@ -17,7 +17,7 @@ from edgekit.data.images import ImageSource
 from edgekit.data.iterator import IteratorSource, is_iterator_spec
 from edgekit.data.labels import check_classes
 from edgekit.data.preprocessing import ImageTransform
-from edgekit.data.source import ONLY_INPUT, RawSample, Source
+from edgekit.data.source import ONLY_INPUT, RawSample, Source, exists
 from edgekit.errors import DataError, UsageError, nearest
 from edgekit.interface import TensorSpec
 from edgekit.profiles.calibration import Preprocessing, load_calibration_set
@@ -127,15 +127,16 @@ def open_samples(
 
 def _open_source(spec: str, inputs: tuple[str, ...], limit: int | None) -> tuple[Source, Preprocessing | None]:
     path = Path(spec)
-    if path.is_dir():
+    there = exists(path)
+    if there and path.is_dir():
         return ImageSource(spec), Preprocessing()
-    if path.suffix == ".toml" or (not path.exists() and spec in profile_paths("calibration")):
+    if path.suffix == ".toml" or (not there and spec in profile_paths("calibration")):
         described = load_calibration_set(spec)
-        of_images = Preprocessing() if described.source.is_dir() else None
+        of_images = Preprocessing() if exists(described.source) and described.source.is_dir() else None
         return open_described(described, inputs), described.preprocessing or of_images
-    if is_iterator_spec(spec) and not path.exists():
+    if is_iterator_spec(spec) and not there:
         return IteratorSource(spec, inputs, limit), None
-    if not path.exists():
+    if not there:
         raise DataError(f"{spec}: no such file or folder{nearest(spec, profile_paths('calibration'))}; {_KINDS}")
     if path.suffix not in (".npz", ".npy"):
         raise DataError(f"{spec}: not a data set; {_KINDS}")

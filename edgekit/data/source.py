@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.errors import DataError
+
 RawSample = dict[str, NDArray[Any]]
 
 LABELS = "y"
@@ -39,10 +41,24 @@ class Source(Protocol):
         """How an error names array ``name`` of sample ``index``."""
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at ``path``. Raises DataError when a folder on the way may not be searched."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    return True
+
+
 def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a file. Raises DataError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def files_sha256(root: Path, paths: list[Path]) -> str:

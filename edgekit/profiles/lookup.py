@@ -1,5 +1,6 @@
 """Where profiles are: the working directory first, then the package (or, in a source tree, the root of the tree)."""
 
+import stat
 from pathlib import Path
 
 from edgekit.errors import ProfileError, nearest
@@ -13,7 +14,13 @@ def find_profile(folder: str, name: str) -> Path:
     A ``name`` that ends in ``.toml`` is a path and is taken as it is. Raises ProfileError with the nearest known name.
     """
     if name.endswith(".toml"):
-        if not Path(name).is_file():
+        try:
+            is_file = stat.S_ISREG(Path(name).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            is_file = False
+        except OSError as error:
+            raise ProfileError(f"{name}: cannot be read: {error.strerror}") from None
+        if not is_file:
             raise ProfileError(f"{name}: no such file; expected a TOML profile or one of: {_known(folder)}")
         return Path(name)
     found = profile_paths(folder)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,9 +50,62 @@ def test_a_plain_folder_gives_raw_rgb_in_path_order_without_labels(tmp_path):
 def test_sub_folders_are_classes_in_sorted_order(tmp_path):
     for name in ("dog/1.png", "cat/1.png", "cat/more/2.png", "10/1.png", "2/1.png"):
         write(tmp_path / name, picture(1))
-    (tmp_path / "empty").mkdir()
+    for name in (".cache", "__MACOSX"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "__MACOSX/1.png", picture(1))
     samples = open_samples(tmp_path, [NHWC])
-    assert samples.labels.tolist() == [0, 1, 2, 2, 3]  # 10, 2, cat, dog; "empty" is class 4
+    assert samples.labels.tolist() == [0, 1, 2, 2, 3]  # 10, 2, cat, dog
+
+
+def test_a_sub_folder_without_images_would_shift_the_classes(tmp_path):
+    for name in ("cat/1.png", "dog/1.png"):
+        write(tmp_path / name, picture(1))
+    (tmp_path / "crow").mkdir()
+    with pytest.raises(DataError, match="crow: has no images"):
+        open_samples(tmp_path, [NHWC])
+
+
+@pytest.mark.parametrize("what", ["images", "images/cat", "set", "set/images.npz", "descriptor.toml"])
+def test_what_may_not_be_read_is_one_data_error(tmp_path, what):
+    """In a process without the rights of root."""
+    write(tmp_path / "images/cat/1.png", picture(1))
+    write(tmp_path / "images/dog/1.png", picture(1))
+    (tmp_path / "set").mkdir()
+    np.savez(tmp_path / "set/images.npz", x=np.zeros((2, 6, 8, 3)))
+    (tmp_path / "descriptor.toml").write_text('source = "set/images.npz"')
+    script = """
+import os, sys
+from edgekit.data import open_samples
+from edgekit.errors import DataError, ProfileError
+from edgekit.interface import TensorSpec
+if os.geteuid() == 0:
+    os.seteuid(65534)
+for spec in sys.argv[2:]:
+    try:
+        open_samples(os.path.join(sys.argv[1], spec), [TensorSpec("image", "float32", (1, 6, 8, 3))])
+        print(spec, "opened")
+    except (DataError, ProfileError) as error:
+        print(spec, error)
+"""
+    refused = {
+        "images": ["images"],
+        "images/cat": ["images"],
+        "set": ["set/images.npz", "descriptor.toml"],
+        "set/images.npz": ["set/images.npz", "descriptor.toml"],
+        "descriptor.toml": ["descriptor.toml"],
+    }[what]
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001 and folder.owner() != "nobody":
+            folder.chmod(folder.stat().st_mode | 0o011)
+    path, mode = tmp_path / what, (tmp_path / what).stat().st_mode
+    path.chmod(0)
+    command = [sys.executable, "-c", script, str(tmp_path), *refused]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    path.chmod(mode)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(refused)
+    assert all("Permission denied" in line and "cannot be read" in line for line in lines), lines
 
 
 def test_channels_first_is_seen_from_the_inputs_shape(tmp_path):
