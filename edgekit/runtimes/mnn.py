@@ -108,7 +108,7 @@ class MnnSession:
 
     def _feed(self, feeds: Mapping[str, Array]) -> None:
         for spec in self.inputs:
-            array = np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype)
+            array = np.asarray(feeds[spec.name], dtype=spec.dtype, order="C")
             if array.shape != spec.shape:
                 raise ValueError(f'input "{spec.name}" has shape {array.shape}; the file wants {spec.shape}')
             tensor = self._inputs[spec.name]

@@ -46,6 +46,14 @@ def test_runs_every_layout_of_memory(model_file: Path) -> None:
     session.close()
 
 
+def test_a_scalar_input(tmp_path: Path) -> None:
+    feeds = {"x": np.ones((1, 4), np.float32), "factor": np.array(3, np.float32)}
+    graph = graphs.model([helper.make_node("Mul", ["x", "factor"], ["y"])], feeds, {}, ["y"])
+    session = find_runtime("mnn").load(graphs.export(graph, tmp_path / "scalar.mnn"), 1)
+    np.testing.assert_array_equal(session.run(feeds)["y"], 3 * feeds["x"])
+    session.close()
+
+
 def test_wrong_shape(model_file: Path) -> None:
     session = find_runtime("mnn").load(model_file, 1)
     feeds = {"image": np.zeros((1, 3, 6, 7), np.float32), "offset": np.zeros((1, 5, 1, 1), np.float32)}

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgekit.exporters.mnn import convolutions, decompositions, int8_kernels, resizing
-from edgekit.exporters.mnn.editor import GraphEditor
+from edgekit.exporters.mnn import convolutions, decompositions, int8_kernels, recurrent, resizing
+from edgekit.exporters.mnn.editor import GraphEditor, static_shape
 from edgekit.exporters.mnn.strip import FloatGraph
+
+_RESHAPES = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 
 Rewrite = Callable[[GraphEditor, FloatGraph, ir.Node], None]
 
@@ -20,12 +22,15 @@ _REWRITES: tuple[dict[str, Rewrite], ...] = (
         "Cast": decompositions.cast_to_bool,
         "Gelu": decompositions.gelu,
         "Gemm": decompositions.general_gemm,
+        "GRU": recurrent.recurrent,
         "GroupNormalization": decompositions.group_normalization,
+        "LSTM": recurrent.recurrent,
         "Less": decompositions.less,
         "LogSoftmax": decompositions.log_softmax,
         "Mean": decompositions.mean,
         "Mish": decompositions.mish,
         "Pad": decompositions.pad,
+        "RNN": recurrent.recurrent,
         "ReduceL1": decompositions.reduction,
         "ReduceL2": decompositions.reduction,
         "ReduceLogSum": decompositions.reduction,
@@ -69,4 +74,21 @@ def lower(stripped: FloatGraph) -> None:
         for node in list(editor.graph):
             if node.domain in ("", "ai.onnx") and node.op_type in rewrites and node.graph is not None:
                 rewrites[node.op_type](editor, stripped, node)
+    _separate_outputs(editor, stripped)
     editor.drop_unused()
+
+
+def _separate_outputs(editor: GraphEditor, stripped: FloatGraph) -> None:
+    """An own Reshape for those who read an output inside: MNN moves theirs behind them, and the output with it."""
+    for output in tuple(editor.graph.outputs):
+        node = output.producer()
+        if node is None or node.op_type not in _RESHAPES or not output.uses() or not static_shape(output):
+            continue
+        # Written differently, or MNN's converter finds that the two are equal.
+        shape = static_shape(output)
+        sizes = editor.integers((-1, *shape[1:]), f"{output.name}_inside_shape")
+        own = editor.node(node, "Reshape", [node.inputs[0], sizes], shape=shape, name=f"{output.name}_inside")
+        own.type = output.type
+        stripped.inherit(own, output)
+        for use in tuple(output.uses()):
+            use.node.replace_input_with(use.idx, own)

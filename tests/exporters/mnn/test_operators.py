@@ -141,6 +141,43 @@ def test_split_and_recurrent(tmp_path: Path) -> None:
         np.testing.assert_allclose(actual[output], expected[output], atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_last_states(operator: str, gates: int, direction: str, steps: int, tmp_path: Path) -> None:
+    both = 2 if direction == "bidirectional" else 1
+    outputs = ["y", "h", *["c"] * (operator == "LSTM")]
+    states = ["h0", *["c0"] * (operator == "LSTM")]
+    attributes = {"linear_before_reset": 1} if operator == "GRU" else {}
+    nodes = [
+        helper.make_node(
+            operator, ["s", "w", "r", "bias", "", *states], outputs, hidden_size=4, direction=direction, **attributes
+        ),
+        helper.make_node("Exp", [outputs[-1]], ["used"]),
+    ]
+    inputs = {"s": normal(steps, 1, 6), **{name: normal(both, 1, 4) for name in states}}
+    constants = {"w": normal(both, 4 * gates, 6), "r": normal(both, 4 * gates, 4), "bias": normal(both, 8 * gates)}
+    graph = graphs.model(nodes, inputs, constants, [*outputs, "used"])
+    expected = graphs.run_onnxruntime(graph, inputs)
+    actual = graphs.run_mnn(graphs.export(graph, tmp_path / "recurrent.mnn"), inputs)
+    for output in (*outputs, "used"):
+        np.testing.assert_allclose(actual[output], expected[output], atol=1e-5)
+
+
+def test_a_reshaped_output_that_is_read_inside(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["k"]),
+        helper.make_node("Reshape", ["k", "shape"], ["r"]),
+        helper.make_node("Exp", ["r"], ["e"]),
+    ]
+    inputs = {"x": normal(*IMAGE)}
+    graph = graphs.model(nodes, inputs, {"shape": np.array([1, -1])}, ["r", "e"])
+    expected = graphs.run_onnxruntime(graph, inputs)
+    actual = graphs.run_mnn(graphs.export(graph, tmp_path / "reshaped.mnn"), inputs)
+    for output in ("r", "e"):
+        np.testing.assert_allclose(actual[output], expected[output], rtol=1e-5, atol=1e-6)
+
+
 UNSUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "known to be wrong": ("Shrink", {}),
     "dilated": ("MaxPool", {"kernel_shape": [3, 3], "dilations": [2, 2]}),
