@@ -11,18 +11,18 @@ def recurrent(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     """A layer that runs forwards or both ways, and the states after the last step in a form that MNN gets right.
 
     MNN runs ``direction=reverse`` forwards, and gives a wrong last state for a GRU that has two directions or whose
-    sequence nobody reads. The cell state of an LSTM of one step comes out in another layout when it is an output.
+    sequence nobody reads. The states of an LSTM of one step come out in another layout when they are outputs.
     """
     source = node.inputs[0]
     if source is None:
         return
     steps, direction = static_shape(source)[0], node.attributes.get_string("direction", "forward")
     turned = direction == "reverse" and steps > 1
-    if not turned and node.op_type == "RNN":
+    if not turned and steps > 1 and node.op_type != "GRU":
         return
     outputs = _layer(editor, node, _backwards(editor, node, source) if turned else source, turned)
     sequence = outputs[0]
-    if node.op_type == "GRU" and len(node.outputs) > 1:
+    if (node.op_type == "GRU" or steps == 1) and len(node.outputs) > 1:
         outputs[1] = _last(editor, node, sequence, 2 if direction == "bidirectional" else 1)
     if node.op_type == "LSTM" and len(node.outputs) > 2 and steps == 1:
         outputs[2] = _rewritten(editor, node, outputs[2])

@@ -141,10 +141,10 @@ def test_split_and_recurrent(tmp_path: Path) -> None:
         np.testing.assert_allclose(actual[output], expected[output], atol=1e-5)
 
 
-@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize(("steps", "read"), [(1, "h"), (1, "flat"), (4, "h")])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
-def test_last_states(operator: str, gates: int, direction: str, steps: int, tmp_path: Path) -> None:
+def test_last_states(operator: str, gates: int, direction: str, steps: int, read: str, tmp_path: Path) -> None:
     both = 2 if direction == "bidirectional" else 1
     outputs = ["y", "h", *["c"] * (operator == "LSTM")]
     states = ["h0", *["c0"] * (operator == "LSTM")]
@@ -153,11 +153,13 @@ def test_last_states(operator: str, gates: int, direction: str, steps: int, tmp_
         helper.make_node(
             operator, ["s", "w", "r", "bias", "", *states], outputs, hidden_size=4, direction=direction, **attributes
         ),
-        helper.make_node("Exp", [outputs[-1]], ["used"]),
+        helper.make_node("Reshape", ["y", "shape"], ["flat"]),
+        helper.make_node("Exp", [read], ["used"]),
     ]
     inputs = {"s": normal(steps, 1, 6), **{name: normal(both, 1, 4) for name in states}}
     constants = {"w": normal(both, 4 * gates, 6), "r": normal(both, 4 * gates, 4), "bias": normal(both, 8 * gates)}
-    graph = graphs.model(nodes, inputs, constants, [*outputs, "used"])
+    outputs = outputs[read == "flat" :]
+    graph = graphs.model(nodes, inputs, constants | {"shape": np.array([-1])}, [*outputs, "used"])
     expected = graphs.run_onnxruntime(graph, inputs)
     actual = graphs.run_mnn(graphs.export(graph, tmp_path / "recurrent.mnn"), inputs)
     for output in (*outputs, "used"):
