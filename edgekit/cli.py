@@ -108,7 +108,7 @@ def export(
         threads=threads,
         progress=console.progress(),
     )
-    console.show_export(manifest, out)
+    console.show_export(manifest)
     if json_:
         console.print_json(manifest.to_json())
 
@@ -192,13 +192,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; no file is half-written", _INTERRUPTED, arguments)
     except BrokenPipeError:
-        code = _close_stdout()
+        code = _close_streams()
     sys.exit(code or 0)
 
 
-def _close_stdout() -> int:
+def _close_streams() -> int:
     """Keep Python from flushing at exit into a pipe whose reader left, or onto a full disk."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
     return 0
 
 
@@ -216,7 +218,7 @@ def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
         try:
             typer.echo(json.dumps({"schema": 1, "error": {"message": message, "exit_code": code}}))
         except OSError:  # what cannot be written is the error itself
-            _close_stdout()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     typer.echo(f"edgekit: error: {message}", err=True)
     return code
 

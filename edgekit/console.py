@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -29,13 +28,19 @@ _PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a CI log, which have no width of their own."""
 
 
+class _Terminal(Console):
+    """rich ends the process when the reader of a pipe leaves; the command line decides what that means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _stderr() -> Console:
-    width = None if sys.stderr.isatty() else _PIPE_WIDTH
-    return Console(stderr=True, width=width, highlight=False)
+    return _Terminal(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH, highlight=False)
 
 
 def _stdout() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    return _Terminal(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
 class Bar:
@@ -79,7 +84,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
-def show_export(manifest: "Manifest", out: Path) -> None:
+def show_export(manifest: "Manifest") -> None:
     """The table at the end of an export: size, accuracy, interface and fallbacks of every artifact."""
     labelled = any(artifact.verification.top1 is not None for artifact in manifest.artifacts)
     accuracy = ("#top-1 %", "#float %") if labelled else ()
@@ -105,11 +110,29 @@ def show_export(manifest: "Manifest", out: Path) -> None:
         _show_fallback(console, artifact)
         if manifest.settings["io"] == "int8" and artifact.interface.inputs[0].scale is None:
             console.print(f"{artifact.path}: keeps its float interface, as its runtime has no other", markup=False)
-    written = {out / artifact.path for artifact in manifest.artifacts}
-    for path in sorted({path for suffix in _SUFFIXES for path in out.glob(f"*/*{suffix}")} - written):
-        console.print(f"{path}: of an earlier export, not in this manifest", markup=False, soft_wrap=True)
-    samples = max(artifact.verification.samples for artifact in manifest.artifacts)
-    console.print(f"verified on {samples} samples; wrote {out / 'manifest.json'}", soft_wrap=True)
+    for note in _notes(manifest):
+        console.print(note, markup=False, soft_wrap=True)
+
+
+def _notes(manifest: "Manifest") -> Iterator[str]:
+    """What a user should know beside the table."""
+    written = {manifest.folder / artifact.path for artifact in manifest.artifacts}
+    for path in sorted({path for suffix in _SUFFIXES for path in manifest.folder.glob(f"*/*{suffix}")} - written):
+        yield f"{path}: of an earlier export, not in this manifest"
+    seen = manifest.artifacts[0].verification
+    classes = manifest.model.outputs[0].shape[-1] if seen.top1_float is not None else 1
+    if seen.top1_float is not None and seen.top1_float < 3 * 100 / classes:
+        yield (
+            f"warning: the source model itself has only {seen.top1_float:.1f} % top-1 on {classes} classes: "
+            "check the labels, and that the samples are preprocessed as in training"
+        )
+    if manifest.settings["eval"] is not None:
+        judged = f"{seen.samples} evaluation samples"
+    elif manifest.calibration is not None:
+        judged = f"the {seen.samples} calibration samples themselves (--eval judges on others)"
+    else:
+        judged = f"{seen.samples} random samples, as no data was given"
+    yield f"verified on {judged}; wrote {manifest.folder / 'manifest.json'}"
 
 
 def _show_fallback(console: Console, artifact: "Artifact") -> None:

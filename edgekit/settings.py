@@ -71,8 +71,8 @@ class ExportSettings:
             raise UsageError(f'unknown argument "{unknown[0]}"{nearest(unknown[0], ExportKeywords.__annotations__)}')
         precision = _choice("precision", PrecisionChoice, keywords.get("precision", "auto"))
         return cls(
-            calibration=_path(keywords.get("calibration")),
-            eval=_path(keywords.get("eval")),
+            calibration=_path("calibration", keywords.get("calibration")),
+            eval=_path("eval", keywords.get("eval")),
             precision=None if precision is PrecisionChoice.AUTO else Precision(precision),
             max_drop=_percent("max-drop", keywords.get("max_drop")),
             out=Path(keywords.get("out", "dist")),
@@ -96,8 +96,12 @@ class ExportSettings:
         }
 
 
-def _path(value: DataPath | None) -> str | None:
-    return None if value is None else str(value)
+def _path(flag: str, value: DataPath | None) -> str | None:
+    if value is not None and not isinstance(value, str | PathLike):
+        raise UsageError(
+            f"--{flag}: got {type(value).__name__}; expected a path or module:function (numpy.savez writes arrays)"
+        )
+    return None if value is None else os.fspath(value)
 
 
 def _choice(flag: str, kind: type[_Choice], text: str) -> _Choice:

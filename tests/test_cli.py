@@ -235,3 +235,24 @@ def test_every_operator_that_tflite_lacks_is_named_at_once(tmp_path: Path) -> No
     )
     assert "tflite" in line and "GridSample (node 'warp'" in line and "Det (node 'determinant'" in line
     assert not (tmp_path / "dist").exists()
+
+
+def test_a_reader_that_leaves_early_is_no_error(classifier: Path, tmp_path: Path) -> None:
+    export = f"{sys.executable} -m edgekit export {classifier} -t x86-64 -p fp32 -o {tmp_path}"
+    shell = f"{export} 2>&1 | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", shell], check=False).returncode == 0
+    assert (tmp_path / "manifest.json").exists()
+
+
+def test_random_samples_are_called_so(classifier: Path, tmp_path: Path) -> None:
+    result = edgekit("export", classifier, "-t", "x86-64", "-p", "fp32", "-o", tmp_path)
+    assert "16 random samples, as no data was given" in result.stderr
+
+
+def test_labels_that_do_not_fit_are_pointed_out(classifier: Path, evaluation: Path, tmp_path: Path) -> None:
+    arrays = np.load(evaluation)
+    np.savez(tmp_path / "wrong.npz", x=arrays["x"], y=(arrays["y"] + 1) % 5)
+    options = ("-t", "x86-64", "-p", "fp32", "-o", tmp_path / "dist")
+    result = edgekit("export", classifier, "--eval", tmp_path / "wrong.npz", *options)
+    assert result.returncode == 0
+    assert "warning: the source model itself has only" in result.stderr

@@ -180,3 +180,8 @@ def test_a_profile_may_keep_operators_in_float(
     manifest = edgekit.export(classifier, [target, "x86-64"], calibration=calibration, out=tmp_path / "dist")
     assert len(manifest.artifacts) == 6
     assert all(artifact.verification.sqnr_db > 20 for artifact in manifest.artifacts)
+
+
+def test_arrays_are_no_path(classifier: Path, tmp_path: Path) -> None:
+    with pytest.raises(edgekit.UsageError, match="got ndarray; expected a path"):
+        edgekit.export(classifier, "x86-64", calibration=np.zeros(3), out=tmp_path)  # type: ignore[arg-type]

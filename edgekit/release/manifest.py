@@ -53,11 +53,22 @@ class Artifact:
     verification: Verification
     delegation: Delegation | None
 
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The file's inputs, in the source model's order."""
+        return self.interface.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The file's outputs, in the source model's order."""
+        return self.interface.outputs
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a release check needs to know of one export."""
+    """Everything a release check needs to know of one export; ``folder`` is where it is, and not in the document."""
 
+    folder: Path
     name: str
     model: ModelRecord
     calibration: DataRecord | None
@@ -117,8 +128,8 @@ def _artifact_to_json(artifact: Artifact) -> dict[str, Any]:
         "bytes": artifact.bytes,
         "precision": artifact.precision,
         "layout": str(artifact.layout),
-        "inputs": tensors_to_json(artifact.interface.inputs),
-        "outputs": tensors_to_json(artifact.interface.outputs),
+        "inputs": tensors_to_json(artifact.inputs),
+        "outputs": tensors_to_json(artifact.outputs),
         "verification": artifact.verification.to_json(),
         "delegation": None if artifact.delegation is None else artifact.delegation.to_json(),
     }

@@ -33,6 +33,7 @@ def record(
     """The manifest of an export; ``graph`` is the canonical float graph, whose parameters and MACs are reported."""
     targets = {artifact.profile.name: _file_sha256(artifact.profile.path) for artifact, _ in verified}
     return Manifest(
+        folder=settings.out,
         name=settings.name,
         model=ModelRecord(
             path=_relative(source.path, settings.out),

@@ -1,5 +1,6 @@
 """Files are written to a staging folder and moved to their final names only when everything has been verified."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,6 +15,7 @@ from types import FrameType
 from edgekit.errors import UsageError
 
 _PREFIX = ".edgekit-"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _LAST = "manifest.json"
 """Describes the other files, so it may only appear after them."""
 
@@ -98,6 +100,10 @@ def staging(out: Path) -> Iterator[Staging]:
             raise UsageError(f"{out}: {reason}") from error
         try:
             yield Staging(out, folder)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise UsageError(f"{out}: {error.strerror}; make room or choose another folder with --out") from error
         finally:
             with _interrupts_held():
                 shutil.rmtree(folder, ignore_errors=True)

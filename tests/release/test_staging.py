@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -135,6 +136,12 @@ def test_what_a_killed_process_left_is_removed_and_a_living_one_is_not(tmp_path:
             second.publish()
         first.publish()
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="dist: No space left on device; make room"), staging(tmp_path / "dist"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
