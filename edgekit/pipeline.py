@@ -49,8 +49,8 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
         samples, evaluation = _open_data(source, settings)
         graph = _canonicalize(source, settings)
         _require_expressible(graph, profiles)
-        calibrations = _calibrate(graph, profiles, samples, settings)
-        networks = _quantize(graph, profiles, calibrations, settings)
+        # Calibrations are large; nobody keeps them once the networks are there.
+        networks = _quantize(graph, profiles, _calibrate(graph, profiles, samples, settings), settings)
         artifacts = [artifact for profile in profiles for artifact in _write(networks, profile, staged, settings)]
         verified = _verify(artifacts, source, evaluation or samples, settings)
         manifest = record(source, graph, samples, evaluation, verified, settings)
