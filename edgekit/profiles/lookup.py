@@ -8,22 +8,21 @@ from edgekit.errors import ProfileError, nearest
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def find_profile(folder: str, name: str) -> Path:
+def find_profile(folder: str, name: str, *, extending: Path | None = None) -> Path:
     """The file of profile ``name`` in ``folder`` (``"targets"``, ``"devices"`` or ``"calibration"``).
 
-    A ``name`` that ends in ``.toml`` is a path and is taken as it is. Raises ProfileError with the nearest known name.
+    A ``name`` that ends in ``.toml`` is a path and is taken as it is. ``extending`` is the profile that says ``name``:
+    paths are relative to its folder, and it does not find itself. Raises ProfileError with the nearest known name.
     """
     if name.endswith(".toml"):
-        try:
-            is_file = stat.S_ISREG(Path(name).stat().st_mode)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            is_file = False
-        except OSError as error:
-            raise ProfileError(f"{name}: cannot be read: {error.strerror}") from None
-        if not is_file:
-            raise ProfileError(f"{name}: no such file; expected a TOML profile or one of: {_known(folder)}")
-        return Path(name)
+        path = Path(name) if extending is None else extending.parent / name
+        if not _is_file(path):
+            raise ProfileError(f"{path}: no such file; expected a TOML profile or one of: {_known(folder)}")
+        return path
     found = profile_paths(folder)
+    packaged = _packaged(folder) / f"{name}.toml"
+    if extending is not None and name in found and _same(found[name], extending) and packaged.is_file():
+        return packaged
     if name not in found:
         kind = folder.removesuffix("s")
         raise ProfileError(f'unknown {kind} "{name}"{nearest(name, found)} (known: {_known(folder)})')
@@ -35,6 +34,19 @@ def profile_paths(folder: str) -> dict[str, Path]:
     paths = {path.stem: path for path in _packaged(folder).glob("*.toml")}
     paths |= {path.stem: path for path in Path(folder).glob("*.toml")}
     return dict(sorted(paths.items()))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve()
 
 
 def _packaged(folder: str) -> Path:

@@ -88,9 +88,9 @@ def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> Table:
     root = read_toml(path)
     if "extends" not in root:
         return root
-    if path in extended_by:
+    if path.resolve() in extended_by:
         raise root.error("extends", "a profile that does not lead back to this one")
-    base = _read(find_profile("targets", root.string("extends")), (*extended_by, path))
+    base = _read(find_profile("targets", root.string("extends"), extending=path), (*extended_by, path.resolve()))
     _parse(base)
     return root.over(base)
 
@@ -135,6 +135,7 @@ def _gate(table: Table) -> Gate:
         min_top1_agreement=table.number("min_top1_agreement", defaults.min_top1_agreement, low=0, high=100),
         min_cosine=table.number("min_cosine", defaults.min_cosine, low=-1, high=1),
         min_format_agreement=table.number("min_format_agreement", defaults.min_format_agreement, low=0, high=100),
+        min_format_cosine=table.number("min_format_cosine", defaults.min_format_cosine, low=-1, high=1),
     )
     table.finish()
     return gate

@@ -104,6 +104,39 @@ def test_extends_in_a_circle(folder):
         load_target("a")
 
 
+def test_extends_a_path_relative_to_the_file_that_says_it(folder):
+    (folder.parent / "base.toml").write_text(SMALL + "\n[gate]\nmin_cosine = 0.25")
+    (folder / "mine.toml").write_text('extends = "../base.toml"')
+    assert load_target("mine").gate.min_cosine == 0.25
+    other = folder.parent / "other"
+    other.mkdir()
+    (other / "mine.toml").write_text('extends = "../targets/mine.toml"')
+    assert load_target("other/mine.toml").gate.min_cosine == 0.25
+    (folder.parent / "base.toml").write_text('extends = "targets/mine.toml"')
+    with pytest.raises(ProfileError, match="does not lead back"):
+        load_target("mine")
+
+
+def test_a_profile_extends_the_packaged_one_of_its_own_name(folder):
+    base = load_target("android-arm64")
+    (folder / "android-arm64.toml").write_text('extends = "android-arm64"\n[gate]\nmin_cosine = 0.25')
+    mine = load_target("android-arm64")
+    assert mine.gate.min_cosine == 0.25
+    assert mine.runtimes == base.runtimes
+    (folder / "own.toml").write_text('extends = "own"')
+    with pytest.raises(ProfileError, match="does not lead back"):
+        load_target("own")
+
+
+def test_a_profile_in_a_folder_that_may_not_be_searched(folder, monkeypatch):
+    def refused(self, **_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(ProfileError, match=r"locked/mine.toml: cannot be read: Permission denied"):
+        load_target("locked/mine.toml")
+
+
 def test_an_error_in_the_extended_profile_names_that_profile(folder):
     (folder / "base.toml").write_text(SMALL + "formts = 3")
     (folder / "mine.toml").write_text('extends = "base"')
@@ -170,8 +203,14 @@ def test_a_file_that_is_no_text(folder):
 def test_max_drop_replaces_every_other_limit(points):
     gate = Gate.of_max_drop(points)
     assert (gate.max_top1_drop, gate.min_top1_agreement) == (points, 100 - points)
-    assert gate.min_cosine == -1
+    assert gate.min_cosine == gate.min_format_cosine == -1
     assert gate.min_format_agreement == 0
+
+
+@given(st.floats(0, 100))
+def test_max_drop_leaves_the_cosines_of_models_without_a_top1(points):
+    gate = Gate.of_max_drop(points, Gate(min_cosine=0.9, min_format_cosine=0.8), classifies=False)
+    assert (gate.min_cosine, gate.min_format_cosine) == ((-1, -1) if points == 100 else (0.9, 0.8))
 
 
 def test_profiles_load_without_numpy_and_runtimes():
