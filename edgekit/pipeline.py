@@ -12,6 +12,7 @@ from edgekit.data import Samples, open_samples
 from edgekit.errors import DataError, ProfileError, UnsupportedError, UsageError
 from edgekit.exporters import describe_unsupported, find_exporter
 from edgekit.importers import ImportedModel, import_model
+from edgekit.importers.sniff import identify
 from edgekit.interface import IoType, Precision
 from edgekit.passes.canonicalize import canonicalize
 from edgekit.passes.quantize import Calibration, QuantizationScheme, calibrate, quantize
@@ -21,7 +22,7 @@ from edgekit.release.manifest import FILE_NAME, Manifest
 from edgekit.release.records import record
 from edgekit.release.staging import Staging, staging
 from edgekit.settings import ExportKeywords, ExportSettings
-from edgekit.verify import Subject, Verified, random_samples, verify
+from edgekit.verify import Subject, Verified, find_scores, is_classifier, random_samples, verify
 
 Calibrations = Mapping[str, Calibration]
 """By observer."""
@@ -42,8 +43,9 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
     """
     settings = ExportSettings.of(Path(model), keywords)
     profiles = _load_targets(targets)
-    _require_calibration(profiles, settings)
     _require_int8_for_its_interface(profiles, settings)
+    identify(Path(model))  # a path that is no model is told before anything that it would need
+    _require_calibration(profiles, settings)
     with staging(settings.out) as staged:
         source = _import(Path(model), settings)
         samples, evaluation = _open_data(source, settings)
@@ -111,19 +113,22 @@ def _import(model: Path, settings: ExportSettings) -> ImportedModel:
 
 def _open_data(source: ImportedModel, settings: ExportSettings) -> tuple[Samples | None, Samples | None]:
     samples = evaluation = None
+    scores = find_scores(source.model)
+    if settings.eval is not None and scores is None:
+        outputs = ", ".join(f"{output.name} {list(output.shape)}" for output in source.outputs)
+        raise DataError(
+            f"{settings.eval}: labels cannot judge this model, whose outputs are {outputs}; expected one output of "
+            "class scores (batch, classes), or (batch, 1): leave --eval out"
+        )
     if settings.calibration is not None:
-        samples = open_samples(settings.calibration, source.inputs, limit=settings.samples, classes=_classes(source))
-    if settings.eval is not None:
-        evaluation = open_samples(settings.eval, source.inputs, classes=_classes(source))
+        # A lone column without a Sigmoid may be a regression's, with numbers of its own in "y".
+        classes = scores.classes if scores is not None and (scores.threshold is None or scores.plausible) else None
+        samples = open_samples(settings.calibration, source.inputs, limit=settings.samples, classes=classes)
+    if settings.eval is not None and scores is not None:
+        evaluation = open_samples(settings.eval, source.inputs, classes=scores.classes)
         if evaluation.labels is None:
             raise DataError(f'{settings.eval}: --eval needs labels; expected them as "y", or one sub-folder per class')
     return samples, evaluation
-
-
-def _classes(source: ImportedModel) -> int | None:
-    """The number of classes when the model is a classifier: one output (batch, classes)."""
-    shapes = [output.shape for output in source.outputs]
-    return shapes[0][1] if len(shapes) == 1 and len(shapes[0]) == 2 else None
 
 
 def _canonicalize(source: ImportedModel, settings: ExportSettings) -> ir.Model:
@@ -176,6 +181,12 @@ def _write(networks: Networks, profile: Target, staged: Staging, settings: Expor
     return written
 
 
+def _gate(profile: Target, classifies: bool, settings: ExportSettings) -> Gate:
+    if settings.max_drop is None:
+        return profile.gate
+    return Gate.of_max_drop(settings.max_drop, profile.gate, classifies=classifies)
+
+
 def _verify(
     artifacts: Sequence[StagedArtifact],
     source: ImportedModel,
@@ -183,13 +194,14 @@ def _verify(
     settings: ExportSettings,
 ) -> list[tuple[StagedArtifact, Verified]]:
     seen = random_samples(source.inputs, _RANDOM_SAMPLES) if samples is None else samples
+    classifies = is_classifier(source.model, seen.labels)
     subjects = [
         Subject(
             target=artifact.profile.name,
             format=artifact.format,
             path=artifact.staged_path,
             interface=artifact.interface,
-            gate=artifact.profile.gate if settings.max_drop is None else Gate.of_max_drop(settings.max_drop),
+            gate=_gate(artifact.profile, classifies, settings),
             label=artifact.path,
         )
         for artifact in artifacts

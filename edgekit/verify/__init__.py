@@ -3,6 +3,7 @@
 from edgekit.verify.comparison import Subject, Verified
 from edgekit.verify.metrics import Verification
 from edgekit.verify.random_data import random_samples
-from edgekit.verify.verification import verify
+from edgekit.verify.scores import find_scores
+from edgekit.verify.verification import is_classifier, verify
 
-__all__ = ["Subject", "Verification", "Verified", "random_samples", "verify"]
+__all__ = ["Subject", "Verification", "Verified", "find_scores", "is_classifier", "random_samples", "verify"]

@@ -12,6 +12,7 @@ from edgekit.runtimes import Array, Delegation
 from edgekit.runtimes.process import RuntimeProcess
 from edgekit.verify.adaptation import from_artifact, to_artifact
 from edgekit.verify.metrics import Accuracy, OutputError, Share, Verification, top1_classes
+from edgekit.verify.scores import ClassScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,17 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The source model's outputs for one sample; ``classes`` are its top-1 classes when it is a classifier."""
+    """The source model's outputs for one sample; ``classes`` are its top-1 classes when it has ``scores``."""
 
     index: int
     outputs: Mapping[str, Array]
-    scores: str | None
+    scores: ClassScores | None
     labels: Array | None
 
     @property
     def classes(self) -> Array | None:
         """Shape (batch,), or None."""
-        return None if self.scores is None else top1_classes(self.outputs[self.scores])
+        return None if self.scores is None else top1_classes(self.scores.ranked(self.outputs[self.scores.name]))
 
 
 class Comparison:
@@ -62,6 +63,8 @@ class Comparison:
         self._agreement = Share()
         self._accuracy, self._accuracy_float = Accuracy(), Accuracy()
         self._formats: dict[str, Share] = {}
+        self._outputs: Mapping[str, Array] = {}
+        self._format_errors: dict[str, OutputError] = {}
         self._samples = 0
 
     def interface_fault(self) -> str | None:
@@ -86,21 +89,30 @@ class Comparison:
                 return fault
             self._error.update(reference, outputs[name])
         self._samples += 1
+        self._outputs = outputs
         if expected.scores is not None:
-            self._classify(outputs[expected.scores], expected, expected.scores)
+            self._classify(expected, expected.scores)
         return None
 
-    def _classify(self, scores: Array, expected: Expected, name: str) -> None:
-        self.classes = top1_classes(scores)
+    def _classify(self, expected: Expected, scores: ClassScores) -> None:
+        ranked = scores.ranked(self._outputs[scores.name])
+        self.classes = top1_classes(ranked)
         self._agreement.update(self.classes == expected.classes)
         if expected.labels is not None:
-            self._accuracy.update(scores, expected.labels)
-            self._accuracy_float.update(expected.outputs[name], expected.labels)
+            self._accuracy.update(ranked, expected.labels)
+            self._accuracy_float.update(scores.ranked(expected.outputs[scores.name]), expected.labels)
 
     def agree(self, other: "Comparison") -> None:
-        """Compare the last sample's classes with those of another format."""
+        """Compare the last sample's outputs and classes with those of another format, for both."""
+        mine, theirs = self.subject.format, other.subject.format
+        if theirs not in self._format_errors:
+            self._format_errors[theirs] = other._format_errors[mine] = OutputError()
+        for name, output in self._outputs.items():
+            self._format_errors[theirs].update(output, other._outputs[name])
         if self.classes is not None and other.classes is not None:
-            self._formats.setdefault(other.subject.format, Share()).update(self.classes == other.classes)
+            if theirs not in self._formats:
+                self._formats[theirs] = other._formats[mine] = Share()
+            self._formats[theirs].update(self.classes == other.classes)
 
     def submit_delegation(self) -> None:
         """Ask the runtime what it accelerates."""
@@ -126,6 +138,7 @@ class Comparison:
             format_agreement={
                 name: share.percent for name, share in sorted(self._formats.items()) if share.percent is not None
             },
+            format_cosine={name: error.cosine for name, error in sorted(self._format_errors.items())},
         )
 
 

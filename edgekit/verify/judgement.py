@@ -6,9 +6,13 @@ from edgekit.profiles.gate import Gate
 from edgekit.verify.metrics import Verification
 
 
-def shortfalls(verification: Verification, gate: Gate) -> list[str]:
-    """What ``verification`` misses of ``gate``: metric, what it got, what was wanted. Empty when it passes."""
-    return [*_accuracy(verification, gate), *_similarity(verification, gate), *_formats(verification, gate)]
+def shortfalls(verification: Verification, gate: Gate, *, classifies: bool = True) -> list[str]:
+    """What ``verification`` misses of ``gate``: metric, what it got, what was wanted. Empty when it passes.
+
+    Unless the model ``classifies``, its top-1 classes are reported, but mean nothing.
+    """
+    top1 = [*_accuracy(verification, gate), *_format_agreement(verification, gate)] if classifies else []
+    return [*top1, *_similarity(verification, gate), *_formats(verification, gate)]
 
 
 def _accuracy(verification: Verification, gate: Gate) -> Iterator[str]:
@@ -31,6 +35,12 @@ def _similarity(verification: Verification, gate: Gate) -> Iterator[str]:
 
 
 def _formats(verification: Verification, gate: Gate) -> Iterator[str]:
+    for other, cosine in sorted(verification.format_cosine.items()):
+        if cosine < gate.min_format_cosine:
+            yield f"cosine with {other} {cosine:.4f}, at least {gate.min_format_cosine:g} wanted"
+
+
+def _format_agreement(verification: Verification, gate: Gate) -> Iterator[str]:
     for other, percent in sorted(verification.format_agreement.items()):
         if percent < gate.min_format_agreement:
             yield f"top-1 agreement with {other} {percent:.2f} %, at least {gate.min_format_agreement:g} % wanted"

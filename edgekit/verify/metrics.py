@@ -23,7 +23,8 @@ class Verification:
     ``sqnr_db`` = 10 log10(sum y² / sum (y - ŷ)²) and ``cosine`` are over all outputs and samples, y from the source
     model in float. ``top1_agreement``, ``top1``, ``top1_float``, ``top5`` and ``top5_float`` are percent; None when the
     model is no classifier, and all but the first None without labels. ``format_agreement`` is the percentage of samples
-    on which this artifact's top-1 class is that of the same target's artifact in another format, by format.
+    on which this artifact's top-1 class is that of the same target's artifact in another format, by format;
+    ``format_cosine`` is the cosine between their outputs, for every model.
     """
 
     runtime: str
@@ -37,6 +38,7 @@ class Verification:
     top5: float | None = None
     top5_float: float | None = None
     format_agreement: Mapping[str, float] = field(default_factory=dict)
+    format_cosine: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's ``verification``; what labels would tell is left out when there are none."""
@@ -52,6 +54,8 @@ class Verification:
         document |= {name: value for name, value in labelled.items() if value is not None}
         if self.format_agreement:
             document["format_agreement"] = dict(self.format_agreement)
+        if self.format_cosine:
+            document["format_cosine"] = dict(self.format_cosine)
         return document
 
 

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from edgekit.runtimes import Array
 from edgekit.runtimes.process import RuntimeFailedError, RuntimeProcess
 from edgekit.verify.comparison import Comparison, Expected, Subject, Verified
 from edgekit.verify.judgement import shortfalls
+from edgekit.verify.scores import ClassScores, find_scores
 
 
 class LabelledSamples(Protocol):
@@ -55,6 +57,7 @@ def verify(
         raise DataError("no samples to verify with; expected at least one")
     with ExitStack() as stack:
         bench = _Bench(stack, threads)
+        bench.scores, bench.classifies = _usable_scores(reference, samples.labels)
         bench.start(subjects, reference)
         bench.open_reference()
         bench.open_subjects()
@@ -68,6 +71,8 @@ class _Bench:
     """The running processes and the artifacts that have failed so far."""
 
     def __init__(self, stack: ExitStack, threads: int) -> None:
+        self.scores: ClassScores | None = None
+        self.classifies = False
         self._stack = stack
         self._threads = threads
         self._started: dict[Subject, RuntimeProcess] = {}
@@ -127,7 +132,7 @@ class _Bench:
             outputs = self._reference.collect()
         except RuntimeFailedError as error:
             raise ModelError(str(error)) from error
-        expected = _expected(outputs, index, labels)
+        expected = _expected(outputs, index, self.scores, labels)
         if following is not None:
             self._submit_reference(following)
         done = []
@@ -136,10 +141,9 @@ class _Bench:
                 done.append(comparison)
                 if following is not None:
                     self._submit(comparison, following)
-        for comparison in done:
-            for other in done:
-                if other is not comparison and other.subject.target == comparison.subject.target:
-                    comparison.agree(other)
+        for one, other in combinations(done, 2):
+            if other.subject.target == one.subject.target:
+                one.agree(other)
 
     def _submit_reference(self, sample: Mapping[str, Array]) -> None:
         try:
@@ -170,7 +174,7 @@ class _Bench:
         """The results in the order of ``subjects``; raises GateError with all failures."""
         verified = {s: Verified(s, c.verification(), c.delegation) for s, c in self._running.items()}
         for subject, result in verified.items():
-            missed = shortfalls(result.verification, subject.gate)
+            missed = shortfalls(result.verification, subject.gate, classifies=self.classifies)
             if missed:
                 self._failures[subject] = missed
         if self._failures:
@@ -191,25 +195,35 @@ def _followers(
         yield current
 
 
-def _expected(outputs: dict[str, Array], index: int, labels: NDArray[np.int64] | None) -> Expected:
+def _expected(
+    outputs: dict[str, Array], index: int, scores: ClassScores | None, labels: NDArray[np.int64] | None
+) -> Expected:
     for name, output in outputs.items():
         if not np.isfinite(output).all():
             raise ModelError(
                 f'the source model\'s output "{name}" has NaN or infinity on sample {index}; expected finite numbers: '
                 "check the model, or give samples that are like its real inputs"
             )
-    scores = _class_scores(outputs)
     if scores is None or labels is None:
         return Expected(index, outputs, scores, None)
-    batch = outputs[scores].shape[0]
+    batch = outputs[scores.name].shape[0]
     return Expected(index, outputs, scores, labels[index * batch : (index + 1) * batch])
 
 
-def _class_scores(outputs: Mapping[str, Array]) -> str | None:
-    """The output that holds class scores: the only one, float, (batch, classes) with at least two classes."""
-    (name, output), *others = outputs.items()
-    is_scores = output.ndim == 2 and output.shape[1] >= 2 and np.issubdtype(output.dtype, np.floating)
-    return name if is_scores and not others else None
+def _usable_scores(model: ir.Model, labels: NDArray[np.int64] | None) -> tuple[ClassScores | None, bool]:
+    """The output of class scores, and whether top-1 means anything for it: labels say so, or what computes it."""
+    scores = find_scores(model)
+    if scores is None:
+        return None, False
+    fitting = labels is not None and bool((labels < scores.classes).all())
+    if scores.threshold is not None and not scores.plausible and not fitting:
+        return None, False
+    return scores, scores.plausible or fitting
+
+
+def is_classifier(model: ir.Model, labels: NDArray[np.int64] | None) -> bool:
+    """Whether top-1, against ``labels`` or else against the source, means anything for ``model``."""
+    return _usable_scores(model, labels)[1]
 
 
 def _message(failures: Mapping[Subject, Sequence[str]]) -> str:
