@@ -1,11 +1,12 @@
 """NumPy files (.npz, .npy) read row by row: memory does not grow with the number of samples, deflated or not."""
 
+import math
 import os
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +17,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from edgekit.data.labels import parse_labels
+from edgekit.data.labels import check_labels_shape, parse_labels
 from edgekit.data.source import LABELS, ONLY_INPUT, RawSample, file_sha256
 from edgekit.errors import DataError
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 """Version 3.0 differs from 2.0 only in the field names of structured arrays, which are no samples."""
+
+_MAX_LABEL_BYTES = 1 << 30
+"""One-hot labels of fifty thousand samples of a thousand classes take 400 MB as int64; a file may claim anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ class ArraySource:
         for array in arrays.values():
             if array.shape[0] != self.count:
                 raise DataError(f'{array.where} has {array.shape[0]} samples, but "{self.names[0]}" has {self.count}')
-        self.labels = None if labels is None else parse_labels(_read_all(labels), self.count, labels.where)
+        self.row_shapes: Mapping[str, tuple[int, ...]] = {name: array.shape[1:] for name, array in arrays.items()}
+        self.labels = None if labels is None else _read_labels(labels, self.count)
 
     def rows(self, chosen: NDArray[np.int64]) -> Iterator[RawSample]:
         """A new pass over the chosen samples."""
@@ -168,8 +173,15 @@ def _read_into(stream: IO[bytes], row: NDArray[Any], where: str) -> None:
         view = view[read:]
 
 
-def _read_all(array: ArrayFile) -> NDArray[Any]:
-    return np.stack(list(array.rows(np.arange(array.shape[0]))))
+def _read_labels(array: ArrayFile, count: int) -> NDArray[np.int64]:
+    """The classes in ``array``, whose header is checked before its values are unpacked."""
+    check_labels_shape(array.shape, count, array.where)
+    size = math.prod(array.shape) * array.dtype.itemsize
+    if size > _MAX_LABEL_BYTES:
+        raise DataError(
+            f"{array.where} takes {size} bytes for {count} labels; expected one class index each, shape ({count},)"
+        )
+    return parse_labels(np.stack(list(array.rows(np.arange(count)))), count, array.where)
 
 
 @contextmanager

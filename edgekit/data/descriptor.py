@@ -23,6 +23,7 @@ class DescribedSource:
         self.names = source.names
         self.count = source.count
         self.labels: NDArray[np.int64] | None = source.labels
+        self.row_shapes = source.row_shapes
         self._described = described
         self._source = source
         self._source_sha256 = described.sha256 or source.sha256()

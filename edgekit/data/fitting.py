@@ -16,11 +16,14 @@ def fit(values: NDArray[Any], spec: TensorSpec, where: str) -> NDArray[Any]:
     ``where`` names the sample in errors. Raises DataError for another shape, for NaN and infinity, and for values that
     the input's type cannot hold.
     """
-    if values.shape not in (spec.shape, spec.shape[1:]):
-        raise DataError(
-            f'{where}: has shape {values.shape}; input "{spec.name}" wants {spec.shape}{_hint(values, spec)}'
-        )
+    check_shape(values.shape, spec, where)
     return _cast(values, np.dtype(spec.dtype), where)
+
+
+def check_shape(shape: tuple[int, ...], spec: TensorSpec, where: str) -> None:
+    """Raise DataError for a sample's shape that the input does not take."""
+    if shape not in (spec.shape, spec.shape[1:]):
+        raise DataError(f'{where}: has shape {shape}; input "{spec.name}" wants {spec.shape}{_hint(shape, spec)}')
 
 
 def has_batch(values: NDArray[Any], spec: TensorSpec) -> bool:
@@ -28,9 +31,9 @@ def has_batch(values: NDArray[Any], spec: TensorSpec) -> bool:
     return values.ndim == len(spec.shape)
 
 
-def _hint(values: NDArray[Any], spec: TensorSpec) -> str:
+def _hint(got: tuple[int, ...], spec: TensorSpec) -> str:
     """What the user may have meant."""
-    got, wanted = values.shape, spec.shape[1:]
+    wanted = spec.shape[1:]
     sample = got[1:] if len(got) == len(spec.shape) and got[:1] == (1,) else got
     if len(sample) == len(wanted) == 3 and sample != wanted:
         for order in permutations(range(3)):

@@ -1,6 +1,6 @@
 """A folder of images, or of one sub-folder per class."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ class ImageSource:
     def __init__(self, path: str, label_file: "LabelFile | None" = None) -> None:
         self.path = path
         self.names: tuple[str, ...] = (ONLY_INPUT,)
+        self.row_shapes: Mapping[str, tuple[int, ...]] = {}
         root = Path(path)
         try:
             self._images, classes = _images_and_classes(root)

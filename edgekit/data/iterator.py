@@ -42,6 +42,7 @@ class IteratorSource:
         self._with_labels = LABELS not in inputs
         self._digest = hashlib.sha256()
         self.names: tuple[str, ...] = ()
+        self.row_shapes: Mapping[str, tuple[int, ...]] = {}
         self._first_pass()
 
     def rows(self, chosen: NDArray[np.int64]) -> Iterator[RawSample]:

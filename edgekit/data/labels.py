@@ -17,8 +17,7 @@ def parse_labels(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int
     """
     if labels.dtype.kind not in "biuf":
         raise DataError(f"{where}: labels of type {labels.dtype}; expected whole numbers")
-    if labels.ndim not in (1, 2) or len(labels) != count:
-        raise DataError(f"{where}: labels of shape {labels.shape} for {count} samples; expected one class per sample")
+    check_labels_shape(labels.shape, count, where)
     if labels.ndim == 2 and labels.shape[1] > 1:
         return _from_one_hot(labels, where)
     flat = labels.reshape(-1)
@@ -26,6 +25,12 @@ def parse_labels(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int
     if wrong.size:
         raise DataError(f"{where}: label {wrong[0]} is {flat[wrong[0]]}; expected a class index, 0 or more")
     return flat.astype(np.int64)
+
+
+def check_labels_shape(shape: tuple[int, ...], count: int, where: str) -> None:
+    """Raise DataError for a shape that labels of ``count`` samples do not have."""
+    if len(shape) not in (1, 2) or shape[0] != count:
+        raise DataError(f"{where}: labels of shape {shape} for {count} samples; expected one class per sample")
 
 
 def check_classes(labels: NDArray[np.int64], classes: int, where: str) -> None:

@@ -1,5 +1,6 @@
 """Samples as a model takes them: opened once, iterated as often as needed, one in memory at a time."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.arrays import open_arrays
 from edgekit.data.descriptor import open_described
-from edgekit.data.fitting import fit, has_batch
+from edgekit.data.fitting import check_shape, fit, has_batch
 from edgekit.data.images import ImageSource
 from edgekit.data.iterator import IteratorSource, is_iterator_spec
 from edgekit.data.labels import check_classes
@@ -26,6 +27,9 @@ from edgekit.profiles.lookup import profile_paths
 Sample = dict[str, NDArray[Any]]
 
 _KINDS = "expected an .npz, an .npy, a folder of images, a .toml descriptor or module:function"
+
+_MAX_IMAGE_VALUES = 1 << 29
+"""A little above what Pillow takes for a decompression bomb, with three channels."""
 
 
 class Samples:
@@ -43,6 +47,7 @@ class Samples:
         self._source = source
         self._arrays = _match(source, inputs)
         self._transform = self._transform_for(inputs, preprocessing)
+        self._check_shapes()
         self._batch = self._batch_size()
         self._chosen = _spread(source.count, limit, self._batch, source.path)
         self.labels = None if source.labels is None else source.labels[self._chosen]
@@ -87,6 +92,18 @@ class Samples:
             return ImageTransform(wanted, inputs[0])
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from None
+
+    def _check_shapes(self) -> None:
+        """Refuse rows of a wrong shape before one of them is unpacked, which a small file can make huge."""
+        for spec, name in self._arrays:
+            shape = self._source.row_shapes.get(name)
+            if shape is None:
+                continue
+            where = self._source.where(name, 0)
+            if self._transform is None:
+                check_shape(shape, spec, where)
+            elif math.prod(shape) > _MAX_IMAGE_VALUES:
+                raise DataError(f"{where}: has shape {shape}; expected an image of at most {_MAX_IMAGE_VALUES} values")
 
     def _batch_size(self) -> int:
         """How many samples the model takes at once: 1 when they have the batch axis. Reads the first sample."""

@@ -1,7 +1,7 @@
 """What every kind of data gives: raw samples, before anything is fitted to a model."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,13 +23,14 @@ class Source(Protocol):
     """A data set as it is on disk, with one sample in memory at a time.
 
     ``path`` is what the user typed; ``names`` are the arrays of a sample, without the labels; ``labels`` has one class
-    per sample, int64 (count,).
+    per sample, int64 (count,). ``row_shapes`` has the shapes of the samples' arrays that are known before reading them.
     """
 
     path: str
     names: tuple[str, ...]
     count: int
     labels: NDArray[np.int64] | None
+    row_shapes: Mapping[str, tuple[int, ...]]
 
     def rows(self, chosen: NDArray[np.int64]) -> Iterator[RawSample]:
         """A new pass over the chosen samples, in ascending order. Raises DataError."""

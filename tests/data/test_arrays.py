@@ -294,3 +294,36 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, suffix):
         path.unlink()
         peaks.append(int(run.stdout))  # kB
     assert peaks[1] <= 1.10 * peaks[0]
+
+
+def claim(path: Path, **shapes: tuple[int, ...]) -> str:
+    """Write deflated arrays of zeros of any size, a little at a time."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, shape in shapes.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                left = int(np.prod(shape, dtype=object))
+                while left > 0:
+                    member.write(bytes(min(left, 1 << 24)))
+                    left -= 1 << 24
+    return str(path)
+
+
+def test_a_row_or_label_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    row = claim(tmp_path / "row.npz", x=(1, 1 << 28))
+    labels = claim(tmp_path / "labels.npz", x=(2, 4, 5, 3), y=(2, 1 << 27))
+    many = claim(tmp_path / "many.npz", x=(2, 4, 5, 3), y=(1 << 28,))
+    described = tmp_path / "d.toml"
+    described.write_text('source = "row.npz"\n[preprocessing]\nscale = 0.5\nlayout = "nhwc"\n')
+    monkeypatch.setattr("edgekit.data.arrays._read_into", lambda *_: pytest.fail("nothing may be read"))
+    monkeypatch.setattr("edgekit.data.arrays._MAX_LABEL_BYTES", 1 << 27)
+    monkeypatch.setattr("edgekit.data.samples._MAX_IMAGE_VALUES", 1 << 27)
+    for path, message in (
+        (row, r"sample 0: has shape \(268435456,\); input \"image\" wants \(1, 4, 5, 3\)"),
+        (labels, r"takes 268435456 bytes for 2 labels; expected one class index each"),
+        (many, r"labels of shape \(268435456,\) for 2 samples"),
+        (str(described), "expected an image of at most"),
+    ):
+        with pytest.raises(DataError, match=message):
+            open_samples(path, [IMAGE])
