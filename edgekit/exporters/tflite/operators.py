@@ -3,11 +3,23 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from edgekit.errors import DependencyError
+
+
+def load_schema() -> Any:
+    """The generated module of the flatbuffers schema. Raises DependencyError when it is not installed."""
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ModuleNotFoundError:
+        raise DependencyError("TFLite export needs ai-edge-litert: pip install ai-edge-litert") from None
+    return schema_py_generated
 
 
 def list_operators(path: Path) -> Iterator[tuple[str, str]]:
     """The builtin operator name and the name of the first output of each operator of a ``.tflite`` file, in order."""
-    from ai_edge_litert import schema_py_generated as schema
+    schema = load_schema()
 
     model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
     for index in range(model.SubgraphsLength()):
@@ -22,6 +34,6 @@ def list_operators(path: Path) -> Iterator[tuple[str, str]]:
 
 @cache
 def _names() -> dict[int, str]:
-    from ai_edge_litert import schema_py_generated as schema
+    schema = load_schema()
 
     return {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekit.errors import ModelError
 from edgekit.exporters.tflite.model import FlatModel, Operator, Tensor
+from edgekit.exporters.tflite.operators import load_schema
 from edgekit.exporters.tflite.versions import minimum_runtime, operator_version
 
 _OPTION_TABLES = {
@@ -96,9 +97,7 @@ def _camel(name: str) -> str:
 
 class _Writer:
     def __init__(self, model: FlatModel) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self._schema: Any = schema
+        self._schema = load_schema()
         self._model = model
         self._tensors = {tensor: index for index, tensor in enumerate(model.tensors())}
         self._buffers: list[bytes] = [b""]
