@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,15 @@ from edgekit.graph.onnxruntime import TELEMETRY_OFF
 from edgekit.importers.conform import conform
 from edgekit.importers.input_shapes import Shape
 from edgekit.importers.onnx import read_proto
+
+_TIMEOUT_S = 900.0
+"""How long one import may take: TensorFlow starts in seconds, large networks convert in minutes on slow machines."""
+
+_PROGRAM = (
+    "import resource, runpy; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+    "runpy.run_module('edgekit.importers.tensorflow_worker', run_name='__main__', alter_sys=True)"
+)
+"""A crash leaves no core file behind."""
 
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -58,7 +68,7 @@ def _require_tensorflow(kind: str) -> None:
 def _run_worker(request: Mapping[str, object], path: Path, folder: Path) -> None:
     with (folder / "stderr.txt").open("w+b") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "edgekit.importers.tensorflow_worker"],
+            [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -67,10 +77,17 @@ def _run_worker(request: Mapping[str, object], path: Path, folder: Path) -> None
             start_new_session=True,
             bufsize=0,
         )
+        late = threading.Event()
+        timer = threading.Timer(_TIMEOUT_S, _stop, (worker, late))
+        timer.daemon = True
+        timer.start()
         try:
             answer = _converse(worker, request)
         finally:
+            timer.cancel()
             _end(worker)
+        if late.is_set():
+            raise ModelError(f"{path}: TensorFlow did not read it in {_TIMEOUT_S:g} s; simplify the model")
         log.seek(0)
         _raise_for(answer, worker.returncode, path, log.read().decode(errors="replace"))
 
@@ -83,6 +100,12 @@ def _converse(worker: subprocess.Popen[bytes], request: Mapping[str, object]) ->
     answer = worker.stdout.read().decode(errors="replace")
     worker.wait()
     return answer
+
+
+def _stop(worker: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    if worker.poll() is None:
+        os.killpg(worker.pid, signal.SIGKILL)
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

@@ -192,3 +192,11 @@ def test_an_interruption_ends_the_worker_and_removes_its_files(tmp_path: Path) -
     _, errors = process.communicate(timeout=60)
     assert b"KeyboardInterrupt" in errors
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_import_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.keras"
+    monkeypatch.setattr(tensorflow_process, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(tensorflow_process, "_TIMEOUT_S", 0.2)
+    with pytest.raises(ModelError, match=r"model.keras: TensorFlow did not read it in 0\.2 s"):
+        tensorflow_process.import_through_tensorflow("keras", path, None)

@@ -15,7 +15,14 @@ from pathlib import Path
 
 from edgekit.errors import DependencyError, ModelError
 
-_PROGRAM = "import sys, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"
+_PROGRAM = (
+    "import resource, sys, _tools; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+    "_tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"
+)
+"""A crash leaves no core file behind."""
+
+_TIMEOUT_S = 600.0
+"""How long one conversion may take: large networks take a minute on a slow machine."""
 _BIZ_CODE = ["--bizCode", "edgekit"]
 _SUCCESS = "Converted Success!"
 _UNSUPPORTED = re.compile(r"These Op Not Support: (.*)")
@@ -51,13 +58,24 @@ def store_half(source: Path, target: Path) -> None:
     _convert(["-f", "MNN", "--modelFile", str(source.resolve()), "--fp16"], target)
 
 
+def _run(command: Sequence[str], directory: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise ConverterFailedError(
+            f"MNN's converter did not end in {_TIMEOUT_S:g} s; export the other formats, or simplify the model"
+        ) from None
+
+
 def _convert(arguments: Sequence[str], target: Path) -> None:
     if importlib.util.find_spec("_tools") is None:
         raise DependencyError("MNN export needs MNN's converter, which is not installed: pip install MNN")
     target.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="edgekit-mnn-") as directory:
         command = [sys.executable, "-P", "-c", _PROGRAM, *arguments, "--MNNModel", str(target.resolve()), *_BIZ_CODE]
-        run = subprocess.run(command, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
+        run = _run(command, directory)
     log = run.stdout + run.stderr
     if unsupported := _UNSUPPORTED.search(log):
         raise UnsupportedOpsError([name.strip().removeprefix("ONNX::") for name in unsupported[1].split("|")])
