@@ -144,6 +144,7 @@ def _try_format(network: ir.Model, profile: Target, format_name: str) -> FormatS
             path = Path(folder, f"model{exporter.suffix}")
             options = ExportOptions(profile.precision, layout=runtime.layout, activation_dtype=runtime.activation_dtype)
             exporter.export(network, options, path)
-            with RuntimeProcess(format_name, path, label=f"{profile.name} {format_name}") as process:
+            label = f"{profile.name} {format_name}"
+            with RuntimeProcess(format_name, path, label=label, precision=profile.precision) as process:
                 delegation = target_delegation(runtime, path, process.delegation())
     return FormatSupport(profile.name, format_name, str(profile.precision), unsupported, delegation)

@@ -203,6 +203,7 @@ def _verify(
             interface=artifact.interface,
             gate=_gate(artifact.profile, classifies, settings),
             label=artifact.path,
+            precision=artifact.precision,
         )
         for artifact in artifacts
     ]

@@ -58,7 +58,7 @@ def _artifact(artifact: StagedArtifact, result: Verified) -> Artifact:
         path=artifact.path,
         sha256=_file_sha256(artifact.staged_path),
         bytes=artifact.staged_path.stat().st_size,
-        precision=str(artifact.precision),
+        precision=artifact.computed,
         layout=artifact.layout,
         interface=artifact.interface,
         verification=result.verification,

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from edgekit.errors import UsageError, nearest
-from edgekit.interface import TensorSpec
+from edgekit.interface import Precision, TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -82,8 +82,8 @@ class Runtime(Protocol):
         """The version of the installed engine. Raises DependencyError when it is missing."""
         ...
 
-    def load(self, path: Path, threads: int) -> Session:
-        """Load an artifact for ``threads`` CPU threads, in this process.
+    def load(self, path: Path, threads: int, precision: Precision | None = None) -> Session:
+        """Load an artifact for ``threads`` CPU threads, in this process, to run in ``precision`` (None: as it says).
 
         Raises DependencyError when the engine is missing and ModelError when it refuses the file. A bad file may crash
         the process. Writes nothing beside ``path``.

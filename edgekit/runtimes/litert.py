@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import DependencyError, ModelError
-from edgekit.interface import TensorSpec
+from edgekit.interface import Precision, TensorSpec
 from edgekit.runtimes import Array, Delegation, Fallback, Runtime, Session
 
 # Boards with an old Python have only tflite-runtime; its interpreter is the same class.
@@ -64,7 +64,7 @@ class LiteRtRuntime:
         """The version of ai-edge-litert, or of tflite-runtime where only that is installed."""
         return importlib.metadata.version(_installed_package())
 
-    def load(self, path: Path, threads: int) -> Session:
+    def load(self, path: Path, threads: int, precision: Precision | None = None) -> Session:
         """Load ``path``; see :meth:`edgekit.runtimes.Runtime.load`."""
         module = _interpreter_module()
         try:
@@ -72,13 +72,14 @@ class LiteRtRuntime:
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: LiteRT cannot load this file: {_one_line(error)}; export it again") from error
-        return LiteRtSession(interpreter)
+        return LiteRtSession(interpreter, precision)
 
 
 class LiteRtSession:
     """One interpreter. Inputs and outputs carry the signature's names where the file has a signature."""
 
-    def __init__(self, interpreter: Any) -> None:
+    def __init__(self, interpreter: Any, precision: Precision | None = None) -> None:
+        self._precision = precision
         self._interpreter = interpreter
         signature = _first_signature(interpreter)
         self._input_details = interpreter.get_input_details()
@@ -102,7 +103,7 @@ class LiteRtSession:
         if list_ops is None:
             return None
         tensors = {int(detail["index"]): detail for detail in self._interpreter.get_tensor_details()}
-        return _delegation(list_ops(), tensors)
+        return _delegation(list_ops(), tensors, wants_int8=self._precision is Precision.INT8)
 
     def close(self) -> None:
         """Free the interpreter."""
@@ -136,11 +137,13 @@ def _spec(detail: Mapping[str, Any], names: list[str]) -> TensorSpec:
     )
 
 
-def _delegation(ops: Sequence[Mapping[str, Any]], tensors: Mapping[int, Mapping[str, Any]]) -> Delegation:
+def _delegation(
+    ops: Sequence[Mapping[str, Any]], tensors: Mapping[int, Mapping[str, Any]], *, wants_int8: bool
+) -> Delegation:
     """Split the file's operations by whether a DELEGATE node covers them.
 
     The interpreter appends its DELEGATE nodes to the file's own list. Such a node covers what lies between its inputs
-    and its outputs.
+    and its outputs. What computes in float in an int8 file is not accelerated, whoever takes it.
     """
     own = [op for op in ops if op["op_name"] != "DELEGATE"]
     producer = {int(tensor): op for op in own for tensor in op["outputs"]}
@@ -148,7 +151,9 @@ def _delegation(ops: Sequence[Mapping[str, Any]], tensors: Mapping[int, Mapping[
     for delegate in ops:
         if delegate["op_name"] == "DELEGATE":
             covered |= _covered(delegate, producer)
-    fallback = tuple(_fallback(op, tensors) for op in own if int(op["index"]) not in covered)
+    if wants_int8:
+        covered -= {int(op["index"]) for op in own if _computes_in_float(op, tensors)}
+    fallback = tuple(_fallback(op, tensors, wants_int8) for op in own if int(op["index"]) not in covered)
     return Delegation(accelerated_ops=len(covered), total_ops=len(own), fallback=fallback)
 
 
@@ -170,12 +175,21 @@ def _indices(tensors: Iterable[Any]) -> set[int]:
     return {int(tensor) for tensor in tensors if int(tensor) >= 0}
 
 
-def _fallback(op: Mapping[str, Any], tensors: Mapping[int, Mapping[str, Any]]) -> Fallback:
+def _computes_in_float(op: Mapping[str, Any], tensors: Mapping[int, Mapping[str, Any]]) -> bool:
+    if op["op_name"] in ("QUANTIZE", "DEQUANTIZE"):
+        return False
+    used = _indices(op["inputs"]) | _indices(op["outputs"])
+    return any(index in tensors and np.dtype(tensors[index]["dtype"]) == np.float32 for index in used)
+
+
+def _fallback(op: Mapping[str, Any], tensors: Mapping[int, Mapping[str, Any]], wants_int8: bool) -> Fallback:
     name = str(op["op_name"])
     output = tensors[int(op["outputs"][0])]
     dtype = np.dtype(output["dtype"]).name
     if name in _FLOAT_ONLY and dtype in ("int8", "uint8"):
         reason = f"XNNPACK has no {dtype} kernel for it"
+    elif wants_int8 and _computes_in_float(op, tensors):
+        reason = "runs in float"
     else:
         reason = f"XNNPACK did not take it ({dtype})"
     return Fallback(op=name, node=str(output["name"]), reason=reason)

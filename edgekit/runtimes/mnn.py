@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import DependencyError, ModelError
-from edgekit.interface import TensorSpec
+from edgekit.interface import Precision, TensorSpec
 from edgekit.runtimes import Array, Delegation, Fallback, Runtime, Session
 from edgekit.runtimes.mnn_file import MnnFile
 
@@ -24,14 +24,11 @@ _CONVERSIONS = frozenset({"Raster", "FloatToInt8", "Int8ToFloat", "Cast", "Const
 
 
 class MnnRuntime:
-    """Runs ``.mnn`` files. ``memory_low`` keeps int8 weights and quantizes activations as they come (int8-dynamic)."""
+    """Runs ``.mnn`` files; int8-dynamic ones with int8 weights and activations quantized as they come."""
 
     format = "mnn"
     name = "mnn"
     package = "MNN"
-
-    def __init__(self, *, memory_low: bool = False) -> None:
-        self.memory_low = memory_low
 
     def version(self) -> str:
         """The version of the installed MNN."""
@@ -39,24 +36,25 @@ class MnnRuntime:
             raise DependencyError("MNN files need MNN, which is not installed: pip install MNN")
         return importlib.metadata.version(self.package)
 
-    def load(self, path: Path, threads: int) -> Session:
+    def load(self, path: Path, threads: int, precision: Precision | None = None) -> Session:
         """Load ``path``; see :meth:`edgekit.runtimes.Runtime.load`."""
         self.version()
         # MNN crashes on files that are not its own.
         file = MnnFile(path.read_bytes(), path)
-        return MnnSession(path, file, threads, memory_low=self.memory_low)
+        return MnnSession(path, file, threads, precision)
 
 
 class MnnSession:
     """One interpreter with one session, its inputs and outputs in the file's order."""
 
-    def __init__(self, path: Path, file: MnnFile, threads: int, *, memory_low: bool = False) -> None:
+    def __init__(self, path: Path, file: MnnFile, threads: int, precision: Precision | None = None) -> None:
         import MNN
 
         settings = {"backend": "CPU", "numThread": threads, "precision": _PRECISION_HIGH}
-        if memory_low:
+        if precision is Precision.INT8_DYNAMIC:
             settings["memory"] = _MEMORY_LOW
         self._mnn = MNN
+        self._precision = precision
         self._interpreter = MNN.Interpreter(str(path))
         self._session = self._interpreter.createSession(settings)
         self._inputs = _in_order(self._interpreter.getSessionInputAll(self._session), file.inputs)
@@ -91,7 +89,7 @@ class MnnSession:
             return True
 
         self._interpreter.runSessionWithCallBackInfo(self._session, lambda tensors, operation: True, record)
-        return _delegation(executed)
+        return _delegation(executed, wants_int8=self._precision is Precision.INT8)
 
     def close(self) -> None:
         """Free the session and the interpreter."""
@@ -130,10 +128,10 @@ def _in_order(tensors: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
     return {name: tensors[name] for name in names if name in tensors} or dict(tensors)
 
 
-def _delegation(executed: Sequence[tuple[str, str]]) -> Delegation:
+def _delegation(executed: Sequence[tuple[str, str]], *, wants_int8: bool) -> Delegation:
     operations = [(name, kind) for name, kind in executed if kind.split()[0] not in _CONVERSIONS]
     integer = [kind for _, kind in operations if _INT8 in kind]
-    if not integer:
+    if not integer and not wants_int8:
         return Delegation(len(operations), len(operations))
     fallback = tuple(
         Fallback(op=kind, node=name, reason="MNN runs it in float") for name, kind in operations if _INT8 not in kind

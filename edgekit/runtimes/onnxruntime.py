@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekit.errors import DependencyError, ModelError
 from edgekit.graph.onnxruntime import load_onnxruntime
-from edgekit.interface import TensorSpec
+from edgekit.interface import Precision, TensorSpec
 from edgekit.runtimes import Array, Delegation, Runtime, Session
 
 _PROVIDERS = ["CPUExecutionProvider"]
@@ -49,16 +49,17 @@ class OnnxRuntime:
             onnxruntime = load_onnxruntime()
             return str(onnxruntime.__version__)
 
-    def load(self, path: Path, threads: int) -> Session:
+    def load(self, path: Path, threads: int, precision: Precision | None = None) -> Session:
         """Load ``path``; see :meth:`edgekit.runtimes.Runtime.load`."""
         self.version()
-        return OnnxRuntimeSession(path, threads)
+        return OnnxRuntimeSession(path, threads, precision)
 
 
 class OnnxRuntimeSession:
     """One inference session at the highest optimization level."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, precision: Precision | None = None) -> None:
+        self._precision = precision
         self._path = path
         self._threads = threads
         self._session = _create(path, threads)
@@ -78,7 +79,7 @@ class OnnxRuntimeSession:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             optimized = Path(folder, "optimized.onnx")
             _create(self._path, self._threads, optimized=optimized)
-            return read_delegation(self._path, optimized)
+            return read_delegation(self._path, optimized, wants_int8=self._precision is Precision.INT8)
 
     def close(self) -> None:
         """Free the session."""

@@ -18,13 +18,13 @@ _CONVERSIONS = frozenset(
 _INTEGER_TO_FLOAT = frozenset({"DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
 
 
-def read_delegation(source: Path, optimized: Path) -> Delegation:
+def read_delegation(source: Path, optimized: Path, *, wants_int8: bool = False) -> Delegation:
     """Count the operations of ``optimized``, onnxruntime's form of ``source``, and name those that miss their kernel.
 
     In a static int8 file everything should run on codes, in a float16 file in float16; in others float is as asked.
     """
     file = onnx.load(source, load_external_data=False).graph
-    wanted, names = _wanted(file), [node.name for node in file.node]
+    wanted, names = "codes" if wants_int8 else _wanted(file), [node.name for node in file.node]
     operations = list(_operations(onnx.load(optimized, load_external_data=False).graph))
     missed = [(node, kind) for node, kind in operations if wanted and not _satisfies(node, kind, wanted)]
     fallback = tuple(

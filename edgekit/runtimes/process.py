@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from edgekit.errors import DependencyError, EdgekitError, GateError, ModelError
 from edgekit.graph.onnxruntime import TELEMETRY_OFF
-from edgekit.interface import TensorSpec
+from edgekit.interface import Precision, TensorSpec
 from edgekit.runtimes import Array, Delegation, Fallback, find_runtime
 from edgekit.runtimes.frames import Message, decode, encode
 
@@ -40,13 +40,22 @@ class RuntimeProcess:
     and for each run. Entering raises ModelError when the runtime refuses the file, DependencyError when the runtime is
     missing, and RuntimeFailedError when it crashes or hangs; leaving kills the worker, whatever it does.
 
+    ``precision`` is what the file is to run in; None: as it says by itself.
+
     ``start``, ``submit`` and ``submit_delegation`` do not wait, so that one caller keeps several runtimes busy;
     entering, ``collect`` and ``collect_delegation`` wait for the result. A worker does one thing at a time. Whoever
     calls ``start`` before entering must ``close``.
     """
 
     def __init__(
-        self, format_name: str, path: Path, threads: int = 1, *, timeout: float = TIMEOUT_S, label: str | None = None
+        self,
+        format_name: str,
+        path: Path,
+        threads: int = 1,
+        *,
+        timeout: float = TIMEOUT_S,
+        label: str | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.format = format_name
         self.label = label or str(path)
@@ -56,6 +65,7 @@ class RuntimeProcess:
         self.outputs: tuple[TensorSpec, ...] = ()
         self._path = Path(path).absolute()
         self._threads = threads
+        self._precision = precision
         self._timeout = timeout
         self._folder: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -143,7 +153,14 @@ class RuntimeProcess:
         os.set_blocking(_fd(self._process.stdin), False)
         os.set_blocking(_fd(self._process.stdout), False)
         self._stderr.follow(self._process.stderr)
-        self._send("load", format=self.format, path=str(self._path), threads=self._threads, timeout=self._timeout)
+        facts: dict[str, Any] = {
+            "format": self.format,
+            "path": str(self._path),
+            "threads": self._threads,
+            "timeout": self._timeout,
+        }
+        facts["precision"] = None if self._precision is None else str(self._precision)
+        self._send("load", **facts)
 
     def _await_load(self) -> None:
         header, _ = self._receive()

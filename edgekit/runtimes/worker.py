@@ -2,7 +2,7 @@
 
 The client is :class:`edgekit.runtimes.process.RuntimeProcess`, the protocol :mod:`edgekit.runtimes.frames`. Messages:
 
-    load {format, path, threads, timeout}  ->  loaded {runtime, version, inputs, outputs}
+    load {format, path, threads, precision, timeout}  ->  loaded {runtime, version, inputs, outputs}
     run + tensors                          ->  result + tensors
     delegation                             ->  delegation {delegation}
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgekit.errors import EdgekitError
+from edgekit.interface import Precision
 from edgekit.runtimes import Array, Session, find_runtime
 from edgekit.runtimes.frames import Message, decode, encode
 
@@ -66,7 +67,8 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def _load(header: Message, replies: BinaryIO) -> Session:
     runtime = find_runtime(header["format"])
-    session = runtime.load(Path(header["path"]), header["threads"])
+    precision = None if header["precision"] is None else Precision(header["precision"])
+    session = runtime.load(Path(header["path"]), header["threads"], precision)
     _send(
         replies,
         "loaded",

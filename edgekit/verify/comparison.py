@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.exporters import ExportedInterface
+from edgekit.interface import Precision
 from edgekit.profiles.gate import Gate
 from edgekit.runtimes import Array, Delegation
 from edgekit.runtimes.process import RuntimeProcess
@@ -25,6 +26,7 @@ class Subject:
     interface: ExportedInterface
     gate: Gate
     label: str
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)

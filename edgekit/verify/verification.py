@@ -83,7 +83,9 @@ class _Bench:
     def start(self, subjects: Sequence[Subject], reference: ir.Model) -> None:
         """Let all runtimes load their files at the same time."""
         for subject in subjects:
-            process = RuntimeProcess(subject.format, subject.path, self._threads, label=subject.label)
+            process = RuntimeProcess(
+                subject.format, subject.path, self._threads, label=subject.label, precision=subject.precision
+            )
             self._stack.callback(process.close)
             try:
                 process.start()

@@ -6,6 +6,7 @@ import pytest
 from onnx import helper
 
 from edgekit.errors import ModelError
+from edgekit.interface import Precision
 from edgekit.runtimes import find_runtime
 from edgekit.runtimes.mnn import MnnRuntime
 from edgekit.runtimes.mnn_file import MnnFile
@@ -69,7 +70,7 @@ def test_float_file_is_all_accelerated(model_file: Path) -> None:
 
 
 def test_memory_low_runs(model_file: Path) -> None:
-    session = MnnRuntime(memory_low=True).load(model_file, 2)
+    session = MnnRuntime().load(model_file, 2, Precision.INT8_DYNAMIC)
     feeds = {spec.name: np.ones(spec.shape, spec.dtype) for spec in session.inputs}
     assert np.isfinite(session.run(feeds)["sum"]).all()
 
