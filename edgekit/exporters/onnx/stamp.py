@@ -34,20 +34,49 @@ def _drop_plain_dilations(node: ir.Node) -> None:
         del node.attributes["dilations"]
 
 
+# Values that an attribute may have since an opset whose list of attributes is that of the opset before.
+_NEW_VALUES = {
+    ("GridSample", "mode", "linear"): 20,
+    ("GridSample", "mode", "cubic"): 20,
+    ("ScatterND", "reduction", "max"): 18,
+    ("ScatterND", "reduction", "min"): 18,
+    ("ScatterElements", "reduction", "max"): 18,
+    ("ScatterElements", "reduction", "min"): 18,
+    ("Pad", "mode", "wrap"): 19,
+    ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric"): 19,
+}
+
+
 def _oldest_opset(node: ir.Node) -> int:
     """The oldest opset whose definition of ``node`` has its attributes, its inputs and their types."""
     if node.domain not in ("", "ai.onnx"):
         return _OLDEST_OPSET
     fitting = OPSET
-    for opset in range(OPSET - 1, _OLDEST_OPSET - 1, -1):
+    needed = max([_OLDEST_OPSET, *(since for key, since in _NEW_VALUES.items() if _says(node, *key))])
+    pinned = onnx.defs.get_schema(node.op_type, OPSET, "")
+    for opset in range(OPSET - 1, needed - 1, -1):
         try:
             schema = onnx.defs.get_schema(node.op_type, opset, "")
         except onnx.defs.SchemaError:
             break
-        if not _fits(node, schema):
+        if not _fits(node, schema) or not _same_defaults(node, schema, pinned):
             break
         fitting = opset
     return fitting
+
+
+def _says(node: ir.Node, op_type: str, attribute: str, value: str) -> bool:
+    return node.op_type == op_type and node.attributes.get_string(attribute) == value
+
+
+def _same_defaults(node: ir.Node, schema: "onnx.defs.OpSchema", pinned: "onnx.defs.OpSchema") -> bool:
+    """Whether the attributes that ``node`` leaves out mean the same in both definitions."""
+    return all(
+        name in node.attributes
+        or attribute.default_value.SerializeToString() == pinned.attributes[name].default_value.SerializeToString()
+        for name, attribute in schema.attributes.items()
+        if name in pinned.attributes
+    )
 
 
 def _fits(node: ir.Node, schema: "onnx.defs.OpSchema") -> bool:
