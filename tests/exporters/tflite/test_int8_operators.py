@@ -163,6 +163,7 @@ CASES = [
     Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1}, {"axis": 1}, scale="same"),
     Case("Concat", [IMAGE, IMAGE], {"CONCATENATION": 1, "QUANTIZE": 1}, {"axis": 1}),
     Case("Split", [IMAGE], {"SPLIT": 1}, {"axis": 1, "num_outputs": 2}, scale="same", outputs=2),
+    Case("Split", [IMAGE, ints(1, 3)], {"STRIDED_SLICE": 2}, {"axis": 1}, scale="same", outputs=2),
     Case("Slice", [IMAGE, ints(1), ints(3), ints(1)], {"STRIDED_SLICE": 1}, scale="same"),
     Case("Pad", [IMAGE, ints(0, 0, 1, 1, 0, 0, 1, 2)], {"PAD": 1}, scale="same"),
     Case("Pad", [IMAGE, ints(0, 0, 1, 1, 0, 0, 1, 2), F(0.5)], {"PADV2": 1}, scale="same"),

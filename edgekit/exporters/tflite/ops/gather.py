@@ -10,7 +10,7 @@ from edgekit.exporters.tflite.lowering import Lowering, Result
 from edgekit.exporters.tflite.model import Tensor, constant, shape_constant
 from edgekit.exporters.tflite.ops.expressions import scalar
 from edgekit.exporters.tflite.ops.registry import always, lowers
-from edgekit.exporters.tflite.ops.slicing import MAX_STRIDED_RANK
+from edgekit.exporters.tflite.ops.slicing import MAX_STRIDED_RANK, part
 
 
 def _indices(lowering: Lowering, value: ir.Value | None, size: int) -> Tensor:
@@ -38,19 +38,12 @@ def gather(lowering: Lowering, node: ir.Node) -> None:
     place = label.index(axis)
     index = lowering.constant(node.inputs[1])
     if index is not None and index.size == 1 and source.data is None and len(shape) <= MAX_STRIDED_RANK:
-        taken = _row(lowering, source, place, int(index.reshape(-1)[0]) % shape[axis])
+        first = int(index.reshape(-1)[0]) % shape[axis]
+        taken = part(lowering, source, place, (first, first + 1))
         dims = [*source.shape[:place], *index.shape, *source.shape[place + 1 :]]
         lowering.finish("RESHAPE", [taken, shape_constant(dims)], result)
         return
     lowering.finish("GATHER", [source, indices], result, axis=place, batch_dims=0)
-
-
-def _row(lowering: Lowering, source: Tensor, axis: int, index: int) -> Tensor:
-    """``source[..., index : index + 1, ...]``."""
-    ranges = [(index, index + 1, 1) if i == axis else (0, size, 1) for i, size in enumerate(source.shape)]
-    operands = [constant(name, [r[i] for r in ranges]) for i, name in enumerate(("begin", "end", "strides"))]
-    row = [stop - start for start, stop, _ in ranges]
-    return lowering.emit("STRIDED_SLICE", [source, *operands], row)
 
 
 def _gathered(label: Permutation, axis: int, count: int) -> Permutation:

@@ -11,6 +11,7 @@ from edgekit.exporters.tflite.layout import Permutation
 from edgekit.exporters.tflite.lowering import Lowering, Result
 from edgekit.exporters.tflite.model import Operator, Tensor, constant, shape_constant
 from edgekit.exporters.tflite.ops.registry import Wants, always, lowers
+from edgekit.exporters.tflite.ops.slicing import MAX_STRIDED_RANK, part
 from edgekit.exporters.tflite.quantization import is_dequantize, is_quantize
 
 _KEEPS_ORDER = frozenset(
@@ -130,29 +131,36 @@ def _biggest_label(lowering: Lowering, values: Sequence[ir.Value | None]) -> Per
 
 @lowers("Split", int8=always, wants=Wants.ANY)
 def split(lowering: Lowering, node: ir.Node) -> None:
-    """SPLIT into equal parts, SPLIT_V into others."""
+    """SPLIT into equal parts, a STRIDED_SLICE (SPLIT_V above its rank) for each of others."""
     label = lowering.label(node.inputs[0])
     source = lowering.tensor(node.inputs[0], label)
     axis = node.attributes.get_int("axis", 0) % len(label)
     place = label.index(axis)
     sizes = [lowering.shape(value)[axis] for value in node.outputs]
-    parts = [
-        Tensor(
-            value.name or "",
-            (*source.shape[:place], size, *source.shape[place + 1 :]),
-            source.dtype,
-            source.quantization,
-        )
-        for value, size in zip(node.outputs, sizes, strict=True)
-    ]
-    options = {"num_splits": len(parts)}
-    if len(set(sizes)) == 1:
-        lowering.operators.append(Operator("SPLIT", [constant("axis", place), source], list(parts), options))
+    if len(set(sizes)) > 1 and len(label) <= MAX_STRIDED_RANK:
+        ends = np.cumsum(sizes).tolist()
+        parts = [part(lowering, source, place, (end - size, end)) for size, end in zip(sizes, ends, strict=True)]
     else:
-        inputs: list[Tensor | None] = [source, constant("sizes", sizes), constant("axis", place)]
-        lowering.operators.append(Operator("SPLIT_V", inputs, list(parts), options))
-    for index, part in enumerate(parts):
-        lowering.alias(node, part, label, index)
+        parts = _split(
+            lowering, source, place, dict(zip((value.name or "" for value in node.outputs), sizes, strict=True))
+        )
+    for index, made in enumerate(parts):
+        lowering.alias(node, made, label, index)
+
+
+def _split(lowering: Lowering, source: Tensor, place: int, named: dict[str, int]) -> list[Tensor]:
+    sizes = list(named.values())
+    parts = [
+        Tensor(name, (*source.shape[:place], size, *source.shape[place + 1 :]), source.dtype, source.quantization)
+        for name, size in named.items()
+    ]
+    options, axis = {"num_splits": len(parts)}, constant("axis", place)
+    if len(set(sizes)) == 1:
+        lowering.operators.append(Operator("SPLIT", [axis, source], list(parts), options))
+    else:
+        operands: list[Tensor | None] = [source, constant("sizes", sizes), axis]
+        lowering.operators.append(Operator("SPLIT_V", operands, list(parts), options))
+    return parts
 
 
 @lowers("Expand", int8=always)

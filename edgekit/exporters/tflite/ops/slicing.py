@@ -61,6 +61,13 @@ def _finish(
     lowering.finish("STRIDED_SLICE", [source, *operands], Result(node.outputs[0], label, source.quantization))
 
 
+def part(lowering: Lowering, source: Tensor, axis: int, bounds: tuple[int, int]) -> Tensor:
+    """``source[..., begin:end, ...]`` by STRIDED_SLICE, which XNNPACK has where it lacks GATHER and SPLIT_V."""
+    ranges = [(*bounds, 1) if i == axis else (0, size, 1) for i, size in enumerate(source.shape)]
+    operands = [constant(name, [r[i] for r in ranges]) for i, name in enumerate(("begin", "end", "strides"))]
+    return lowering.emit("STRIDED_SLICE", [source, *operands], [stop - start for start, stop, _ in ranges])
+
+
 @lowers("Pad", int8=always, wants=Wants.ANY)
 def pad(lowering: Lowering, node: ir.Node) -> None:
     """PAD for zeros, PADV2 for other constants, MIRROR_PAD for reflect, GATHER for edge and wrap; SLICE crops."""
