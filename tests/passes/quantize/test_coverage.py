@@ -11,6 +11,7 @@ import edgekit
 from edgekit.interface import Precision
 from edgekit.passes.quantize import QuantizationScheme, calibrate, quantize
 from edgekit.passes.quantize.coverage import computed_precision
+from edgekit.runtimes.process import RuntimeProcess
 from tests.passes.quantize.networks import Network, images, mobile_network
 
 SHAPE = (1, 3, 8, 8)
@@ -82,3 +83,9 @@ def test_dynamic_files_are_verified_with_dynamic_kernels(tmp_path: Path) -> None
     )
     assert [artifact.precision for artifact in manifest.artifacts] == ["int8-dynamic"] * 3
     assert all(25 < artifact.verification.sqnr_db < 60 for artifact in manifest.artifacts)
+    x = {"x": np.random.default_rng(0).normal(size=(1, 64)).astype(np.float32)}
+    answers = []
+    for precision in (None, Precision.INT8_DYNAMIC):
+        with RuntimeProcess("mnn", tmp_path / "dist/x86-64/m.mnn", precision=precision) as process:
+            answers.append(process.run(x)["y"])
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3
