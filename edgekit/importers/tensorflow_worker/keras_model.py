@@ -16,6 +16,11 @@ from edgekit.importers.tensorflow_worker.keras_config import clean_config
 from edgekit.importers.tensorflow_worker.keras_tf_ops import tf_op_layers
 from edgekit.importers.tensorflow_worker.names import unique
 
+_MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
+_BOMB_BYTES = 1 << 30
+_BOMB_RATIO = 100
+"""Trained weights hardly compress at all; a member above both limits was made to fill the disk."""
+
 
 def convert_keras(path: Path, input_shapes: Mapping[str, Shape], output: Path) -> None:
     """Write the model saved at ``path`` as ONNX to ``output``. The working directory takes a cleaned copy of it."""
@@ -97,17 +102,34 @@ def _cleaned_archive(path: Path) -> tuple[Path, dict[str, str]]:
     renamed: dict[str, str] = {}
     try:
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            _refuse_bombs(source)
             metadata = source.read("metadata.json") if "metadata.json" in source.namelist() else b"{}"
             keras_2 = str(_parsed(metadata.decode()).get("keras_version")).startswith("2")
-            for name in source.namelist():
-                data = source.read(name)
-                if name == "config.json":
-                    config, renamed = _current(data.decode(), keras_2=keras_2)
-                    data = config.encode()
-                target.writestr(name, data)
+            for member in _members(source):
+                if member.filename == "config.json":
+                    config, renamed = _current(source.read(member).decode(), keras_2=keras_2)
+                    target.writestr(member.filename, config)
+                    continue
+                with source.open(member) as stream, target.open(member.filename, "w", force_zip64=True) as copied:
+                    shutil.copyfileobj(stream, copied)
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, UnicodeDecodeError, OSError) as error:
         raise ModelError(f"is a damaged or truncated Keras archive ({str(error)[:200]}); copy it again") from error
     return copy, renamed
+
+
+def _refuse_bombs(archive: zipfile.ZipFile) -> None:
+    """Check the sizes that the members declare; zipfile unpacks no more than that."""
+    for member in _members(archive):
+        if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * member.compress_size:
+            raise ModelError(
+                f"its {member.filename} would grow from {member.compress_size} to {member.file_size} bytes, which no "
+                "model's weights do; save the model again"
+            )
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """What a Keras archive consists of; anything else in it is not read."""
+    return [m for m in archive.infolist() if m.filename in _MEMBERS or m.filename.startswith("assets/")]
 
 
 def _parsed(text: str) -> dict[str, Any]:
