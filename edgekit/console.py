@@ -120,10 +120,9 @@ def _notes(manifest: "Manifest") -> Iterator[str]:
     for path in sorted({path for suffix in _SUFFIXES for path in manifest.folder.glob(f"*/*{suffix}")} - written):
         yield f"{path}: of an earlier export, not in this manifest"
     seen = manifest.artifacts[0].verification
-    classes = manifest.model.outputs[0].shape[-1] if seen.top1_float is not None else 1
-    if seen.top1_float is not None and seen.top1_float < 3 * 100 / classes:
+    if seen.top1_float is not None and _is_near_chance(seen.top1_float, manifest):
         yield (
-            f"warning: the source model itself has only {seen.top1_float:.1f} % top-1 on {classes} classes: "
+            f"warning: the source model itself has only {seen.top1_float:.1f} % top-1: "
             "check the labels, and that the samples are preprocessed as in training"
         )
     if manifest.settings["eval"] is not None:
@@ -133,6 +132,13 @@ def _notes(manifest: "Manifest") -> Iterator[str]:
     else:
         judged = f"{seen.samples} random samples, as no data was given"
     yield f"verified on {judged}; wrote {manifest.folder / 'manifest.json'}"
+
+
+def _is_near_chance(top1: float, manifest: "Manifest") -> bool:
+    """Below three times guessing, or, of few classes, in the lowest quarter above guessing."""
+    sizes = [output.shape[1] for output in manifest.model.outputs if len(output.shape) == 2]
+    chance = 100 / max(2, *sizes, 2)
+    return top1 < min(3 * chance, chance + (100 - chance) / 4)
 
 
 def _show_fallback(console: Console, artifact: "Artifact") -> None:

@@ -256,3 +256,23 @@ def test_labels_that_do_not_fit_are_pointed_out(classifier: Path, evaluation: Pa
     result = edgekit("export", classifier, "--eval", tmp_path / "wrong.npz", *options)
     assert result.returncode == 0
     assert "warning: the source model itself has only" in result.stderr
+
+
+def test_a_model_without_class_scores_is_exported_too(tmp_path: Path) -> None:
+    import onnx
+
+    weight = onnx.numpy_helper.from_array(np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "w")
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["h"]),
+        onnx.helper.make_node("ReduceSum", ["h"], ["y"], keepdims=0),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "scalar",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3])],
+        [onnx.helper.make_tensor_value_info("y", 1, [])],
+        [weight],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "scalar.onnx")
+    result = edgekit("export", tmp_path / "scalar.onnx", "-t", "x86-64", "-p", "fp32", "-o", tmp_path / "dist")
+    assert result.returncode == 0, result.stderr

@@ -8,6 +8,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from edgekit.errors import ModelError, UnsupportedError
+from edgekit.graph import IR_VERSION
 from edgekit.importers.floats import to_float32
 from edgekit.importers.input_shapes import Dim, Shape, resolve_input_shapes
 from edgekit.importers.opset import sort_nodes, source_opset, to_pinned_opset
@@ -37,7 +38,9 @@ def conform(proto: onnx.ModelProto, folder: Path, input_shapes: Mapping[str, Sha
     proto = skeleton.proto
     _fix_input_shapes(proto, skeleton, input_shapes)
     proto = make_static(to_pinned_opset(proto, opset))
-    return attach_weights(Skeleton(proto, skeleton.weights))
+    model = attach_weights(Skeleton(proto, skeleton.weights))
+    model.ir_version = IR_VERSION
+    return model
 
 
 def _check_text(proto: onnx.ModelProto) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgekit.graph import OPSET
+from edgekit.graph import IR_VERSION, OPSET
 from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.importers.skeleton import subgraphs
 
@@ -144,7 +144,7 @@ def _session(control: _Control, inputs: _Values, made: list[str]) -> object:
         [onnx.ValueInfoProto(name=name) for name in made],
         control.constants,
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from edgekit.errors import ModelError
-from edgekit.graph import OPSET
+from edgekit.graph import IR_VERSION, OPSET
 from edgekit.graph.onnxruntime import load_onnxruntime
 from edgekit.importers.loops import unroll_loops
 from edgekit.importers.skeleton import subgraphs
@@ -148,7 +148,7 @@ def _evaluate(
         [onnx.ValueInfoProto(name=name) for name in made],
         [tensor for name, tensor in constants.items() if name in used],
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     try:
         outputs = _session(model).run(made, {})
     except (

@@ -1,5 +1,7 @@
 """Every opset from 9 up ends at the pinned one and computes the same."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -119,3 +121,12 @@ def test_opsets_out_of_reach_say_what_to_do(opset: int, advice: str, save_model:
     path = save_model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1]}, {"y": [1]}, opset=opset)
     with pytest.raises(ModelError, match=advice):
         import_model(path)
+
+
+def test_a_newer_file_format_is_no_obstacle_to_older_runtimes(tmp_path: Path) -> None:
+    """onnx writes its newest version by default, and onnxruntime refuses what it does not know."""
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])]
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph(nodes, "new", values[:1], values[1:])
+    onnx.save(onnx.helper.make_model(graph, ir_version=onnx.IR_VERSION), tmp_path / "new.onnx")
+    assert import_model(tmp_path / "new.onnx").model.ir_version == 10
