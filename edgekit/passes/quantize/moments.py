@@ -28,7 +28,7 @@ MOST_INPUTS = 2304
 FRACTION = 256
 _FARTHEST = 4096
 # Bytes of codes gathered before they are multiplied: larger products are faster, and pending rows cost memory.
-_PENDING_BYTES = 1 << 21
+_PENDING_BYTES = 1 << 19
 
 
 def observable_weights(assignment: Assignment) -> Iterator[tuple[ir.Node, ir.Value]]:
