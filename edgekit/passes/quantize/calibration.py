@@ -17,8 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError, UsageError
-from edgekit.graph.onnxruntime import load_onnxruntime
-from edgekit.graph.storage import to_bytes
+from edgekit.passes.quantize.activations import ActivationReader
 from edgekit.passes.quantize.assignment import Assignment, Group, assign, constant
 from edgekit.passes.quantize.moments import Moments, RowSums, observable_weights
 from edgekit.passes.quantize.observers import Observed, Observer, minmax_range, mse_range
@@ -182,14 +181,16 @@ def _run(
     samples: Iterable[Sample],
     analyze: Callable[[Sequence[NDArray[np.float32]]], T],
 ) -> Iterator[T]:
-    """What ``analyze`` makes of the arrays of the values ``names``, sample by sample, in the samples' order."""
+    """What ``analyze`` makes of the arrays of the values ``names``, sample by sample, in the samples' order.
+
+    ``analyze`` must not keep the arrays.
+    """
     inputs = [value.name or "" for value in model.graph.inputs]
-    fetched = sorted(set(names) - set(inputs))
-    session = _session(model, fetched)
+    reader = ActivationReader(model, names)
 
     def task(sample: Sample) -> T:
-        arrays = dict(zip(fetched, session.run(fetched, dict(sample)), strict=True)) if fetched else {}
-        return analyze([arrays[name] if name in arrays else np.asarray(sample[name]) for name in names])
+        arrays = reader.read(sample)
+        return analyze([arrays[name] for name in names])
 
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     with ThreadPoolExecutor(workers) as pool:
@@ -203,16 +204,3 @@ def _run(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-
-
-def _session(model: ir.Model, names: Sequence[str]) -> Any:
-    """An onnxruntime session that gives the values ``names``; one thread per run makes its numbers reproducible."""
-    onnxruntime = load_onnxruntime()
-    observed = model.clone()
-    by_name = {value.name: value for node in observed.graph for value in node.outputs}
-    if names:
-        observed.graph.outputs[:] = [by_name[name] for name in names]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(to_bytes(observed), options, providers=["CPUExecutionProvider"])

@@ -5,7 +5,7 @@ result is the same for every order of the samples. Output positions are subsampl
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -27,7 +27,8 @@ MOST_INPUTS = 2304
 # The reals themselves are summed in this fraction of a code, and cut off this many codes away.
 FRACTION = 256
 _FARTHEST = 4096
-# Bytes of codes gathered before they are multiplied: larger products are faster, and pending rows cost memory.
+# Bytes of codes gathered before they are multiplied: larger products are faster, and pending rows cost memory. They are
+# copied to one place: small arrays that live long would pin the large ones' memory.
 _PENDING_BYTES = 1 << 19
 
 
@@ -62,7 +63,8 @@ class Moments:
     _gram: NDArray[np.int32 | np.float64] | None = None
     _total: NDArray[np.float64] | None = None
     _reals: NDArray[np.float64] | None = None
-    _pending: list[NDArray[np.int8]] = field(default_factory=list)
+    _pending: NDArray[np.int8] | None = None
+    _filled: int = 0
 
     @property
     def groups(self) -> int:
@@ -95,18 +97,22 @@ class Moments:
 
     def update(self, added: RowSums) -> None:
         """Add one sample's rows."""
-        count = sum(rows.shape[1] for rows in self._pending) + added.codes.shape[1]
-        if count > EXACT_ROWS or count * added.codes[:, 0].size > _PENDING_BYTES:
+        groups, count, inputs = added.codes.shape
+        if self._pending is not None and self._filled + count > self._pending.shape[1]:
             self.flush()
-        self._pending.append(added.codes)
+        if self._pending is None:
+            capacity = min(EXACT_ROWS, max(count, _PENDING_BYTES // (groups * inputs)))
+            self._pending = np.empty((groups, capacity, inputs), np.int8)
+        self._pending[:, self._filled : self._filled + count] = added.codes
+        self._filled += count
         self._reals = added.reals if self._reals is None else self._reals + added.reals
 
     def flush(self) -> None:
         """Fold the pending rows into the totals."""
-        if not self._pending:
+        if self._pending is None:
             return
-        rows = np.concatenate(self._pending, axis=1).astype(np.float32)
-        self._pending.clear()
+        rows = self._pending[:, : self._filled].astype(np.float32)
+        self._pending, self._filled = None, 0
         total = rows.sum(axis=1)
         self._total = total.astype(np.float64) if self._total is None else self._total + total
         self.rows += rows.shape[1]

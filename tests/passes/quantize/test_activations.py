@@ -1,0 +1,38 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from edgekit.passes.quantize.activations import ActivationReader
+from tests.passes.quantize.networks import Network, images, mobile_network
+
+
+def test_threads_read_their_own_samples() -> None:
+    reader, samples = ActivationReader(mobile_network(), ["x", "expand6", "logits"]), images(40)
+
+    def read(sample):
+        return {name: array.copy() for name, array in reader.read(sample).items()}
+
+    alone = [read(sample) for sample in samples]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(read, samples))
+    for sample, first, second in zip(samples, alone, together, strict=True):
+        assert first.keys() == second.keys() == {"x", "expand6", "logits"}
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+        assert np.array_equal(first["x"], sample["x"])
+    assert not np.array_equal(alone[0]["logits"], alone[1]["logits"])
+
+
+def test_inputs_alone_run_nothing() -> None:
+    n = Network(1, 4)
+    reader = ActivationReader(n.model(n.op("Relu", ["x"], "y")), ["x"])
+    transposed = np.arange(8, dtype=np.float32).reshape(4, 2).T[:1]
+    assert np.array_equal(reader.read({"x": transposed})["x"], transposed)
+
+
+def test_the_next_read_overwrites() -> None:
+    n = Network(1, 4)
+    reader = ActivationReader(n.model(n.op("Neg", ["x"], "y")), ["y"])
+    first = reader.read({"x": np.ones((1, 4), np.float32)})["y"]
+    assert first.tolist() == [[-1] * 4]
+    reader.read({"x": np.zeros((1, 4), np.float32)})
+    assert first.tolist() == [[0] * 4]
