@@ -21,7 +21,7 @@ from edgekit.release.delegation import target_delegation
 from edgekit.release.manifest import tensors_to_json
 from edgekit.runtimes import Delegation
 from edgekit.runtimes.process import RuntimeProcess
-from edgekit.verify import random_samples
+from edgekit.verification import random_samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from edgekit.release.manifest import FILE_NAME, Manifest
 from edgekit.release.records import record
 from edgekit.release.staging import Staging, staging
 from edgekit.settings import ExportKeywords, ExportSettings
-from edgekit.verify import Subject, Verified, find_scores, is_classifier, random_samples, verify
+from edgekit.verification import Subject, Verified, find_scores, is_classifier, random_samples, verify
 
 Calibrations = Mapping[str, Calibration]
 """By observer."""

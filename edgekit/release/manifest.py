@@ -10,7 +10,7 @@ import edgekit
 from edgekit.exporters import ExportedInterface
 from edgekit.interface import Layout, TensorSpec
 from edgekit.runtimes import Delegation
-from edgekit.verify.metrics import Verification
+from edgekit.verification.metrics import Verification
 
 SCHEMA = 1
 FILE_NAME = "manifest.json"

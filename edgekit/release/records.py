@@ -16,7 +16,7 @@ from edgekit.importers import ImportedModel, Source
 from edgekit.release.delegation import target_delegation
 from edgekit.release.manifest import Artifact, DataRecord, Manifest, ModelRecord
 from edgekit.settings import ExportSettings
-from edgekit.verify import Verified
+from edgekit.verification import Verified
 
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "ai-edge-litert", "tflite-runtime", "MNN")
 _IMPORT_PACKAGES = ("tensorflow", "keras", "tf2onnx")

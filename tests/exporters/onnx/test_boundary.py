@@ -7,7 +7,7 @@ import pytest
 from edgekit.exporters import ExportOptions
 from edgekit.exporters.onnx import OnnxExporter
 from edgekit.interface import IoType, Layout, Precision
-from edgekit.verify.adaptation import from_artifact, to_artifact
+from edgekit.verification.adaptation import from_artifact, to_artifact
 from tests.exporters.onnx.networks import IMAGE, convolution, finish, random_samples_of, residual_network
 from tests.exporters.onnx.test_integer import quantized, session
 from tests.exporters.tflite.graphs import Builder

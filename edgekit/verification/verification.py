@@ -16,9 +16,9 @@ from edgekit.graph import storage
 from edgekit.progress import Advance
 from edgekit.runtimes import Array
 from edgekit.runtimes.process import RuntimeFailedError, RuntimeProcess
-from edgekit.verify.comparison import Comparison, Expected, Subject, Verified
-from edgekit.verify.judgement import shortfalls
-from edgekit.verify.scores import ClassScores, find_scores
+from edgekit.verification.comparison import Comparison, Expected, Subject, Verified
+from edgekit.verification.judgement import shortfalls
+from edgekit.verification.scores import ClassScores, find_scores
 
 
 class LabelledSamples(Protocol):

@@ -8,9 +8,9 @@ import pytest
 
 import edgekit
 from edgekit.profiles.gate import Gate
-from edgekit.verify.judgement import shortfalls
-from edgekit.verify.metrics import Verification
-from edgekit.verify.scores import find_scores
+from edgekit.verification.judgement import shortfalls
+from edgekit.verification.metrics import Verification
+from edgekit.verification.scores import find_scores
 from tests.passes.quantize.networks import Network
 
 

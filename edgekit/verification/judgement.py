@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from edgekit.profiles.gate import Gate
-from edgekit.verify.metrics import Verification
+from edgekit.verification.metrics import Verification
 
 
 def shortfalls(verification: Verification, gate: Gate, *, classifies: bool = True) -> list[str]:

@@ -11,7 +11,7 @@ from edgekit.exporters.tflite import TFLiteExporter
 from edgekit.interface import IoType, Layout, Precision, TensorSpec
 from edgekit.passes.quantize import QuantizationScheme, calibrate, quantize
 from edgekit.profiles.gate import Gate
-from edgekit.verify import Subject, verify
+from edgekit.verification import Subject, verify
 from tests.exporters.onnx.networks import SampleList, random_samples_of, residual_network
 from tests.exporters.tflite.graphs import Builder
 from tests.runtimes.crashing import save_crashing_tflite

@@ -1,7 +1,7 @@
 import numpy as np
 
 from edgekit.interface import TensorSpec
-from edgekit.verify import random_samples
+from edgekit.verification import random_samples
 
 INPUTS = (
     TensorSpec("a", "float32", (1, 4)),

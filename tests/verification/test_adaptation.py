@@ -5,7 +5,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgekit.exporters import ExportedInterface
 from edgekit.interface import TensorSpec
-from edgekit.verify.adaptation import from_artifact, to_artifact
+from edgekit.verification.adaptation import from_artifact, to_artifact
 
 IMAGES = hnp.arrays(np.float32, (1, 3, 4, 5), elements=st.floats(-2, 2, width=32))
 

@@ -11,9 +11,9 @@ from edgekit.interface import Precision
 from edgekit.profiles.gate import Gate
 from edgekit.runtimes import Array, Delegation
 from edgekit.runtimes.process import RuntimeProcess
-from edgekit.verify.adaptation import from_artifact, to_artifact
-from edgekit.verify.metrics import Accuracy, OutputError, Share, Verification, top1_classes
-from edgekit.verify.scores import ClassScores
+from edgekit.verification.adaptation import from_artifact, to_artifact
+from edgekit.verification.metrics import Accuracy, OutputError, Share, Verification, top1_classes
+from edgekit.verification.scores import ClassScores
 
 
 @dataclass(frozen=True, slots=True)

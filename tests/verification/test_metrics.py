@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgekit.verify.metrics import SQNR_LIMIT_DB, Accuracy, OutputError, Share, Verification, top1_classes
+from edgekit.verification.metrics import SQNR_LIMIT_DB, Accuracy, OutputError, Share, Verification, top1_classes
 
 FLOATS = hnp.arrays(np.float32, (2, 5), elements=st.floats(-1e6, 1e6, width=32))
 PAIRS = st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=6)
