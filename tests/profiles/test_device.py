@@ -16,7 +16,7 @@ def test_this_machine_is_a_device(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('description = "a"\nkind = "lokal"', 'expected one of "local"; did you mean "local"?'),
+        ('description = "a"\nkind = "lokal"', 'expected one of "local", "adb", "ssh"; did you mean "local"?'),
         ('description = "a"\nkind = "local"\nthreads = 0', "expected a whole number of at least 1"),
         ('description = "a"\nkind = "local"\nthreads = 1.5', "expected a whole number of at least 1"),
         ('description = "a"\nkind = "local"\nthreds = 1', 'unknown key "threds"; did you mean "threads"?'),
