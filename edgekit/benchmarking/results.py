@@ -29,10 +29,11 @@ class State:
 class Result:
     """One artifact's figures; times in milliseconds.
 
-    ``ratio`` is this artifact's time over the first artifact's, the median of the ratios of each round, and ``ratio_ci``
-    its 95 % bootstrap confidence interval over rounds. ``statistic`` says what ``median_ms`` is the median of: "runs", or
-    "round medians" or "round means" where the program tells no more. ``cv`` is the coefficient of variation of the runs.
-    ``throttled``: the probe was slower afterwards; ``valid``: not throttled, and every round was measured.
+    ``ratio`` is this artifact's time over the first artifact's, the median of the ratios of each round, and
+    ``ratio_ci`` its 95 % bootstrap confidence interval over rounds. ``statistic`` says what ``median_ms`` is the median
+    of: "runs", or "round medians" or "round means" where the program tells no more. ``cv`` is the coefficient of
+    variation of the runs. ``throttled``: the probe was slower afterwards; ``valid``: not throttled, and every round was
+    measured.
     """
 
     path: str
@@ -74,7 +75,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One call of ``edgekit benchmark``. ``complete`` is false while it is still measuring, and stays so when it fails."""
+    """One call of ``edgekit benchmark``. ``complete`` is false while it is measuring, and stays so when it fails."""
 
     run_id: str
     started: str

@@ -101,8 +101,8 @@ class Runner(Protocol):
     def prepare(self, executor: Executor, device: Device, format_name: str) -> "Prepared":
         """Find or build the program and its libraries for the device and push them.
 
-        Raises DeviceError when they are not for the device's ABI, ProfileError when the profile names what is not there,
-        DependencyError when something must be installed first.
+        Raises DeviceError when they are not for the device's ABI, ProfileError when the profile names what is not
+        there, DependencyError when something must be installed first.
         """
         ...
 
@@ -118,7 +118,7 @@ class Prepared(Protocol):
         ...
 
     def parse(self, completed: Completed, workload: Workload) -> Trial:
-        """What the program found. Raises DeviceError with the program's last words when it failed or is not understood."""
+        """What the program found. Raises DeviceError with its last words when it failed or is not understood."""
         ...
 
 
