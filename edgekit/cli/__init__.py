@@ -1,6 +1,6 @@
 """The command line: one module per command with its signature and help; the work is in the modules that they import.
 
-A new command is one module here and one name in the import below; the order there is the order of ``edgekit --help``.
+A new command is one module here, one name in the import below, and one in the order of ``edgekit --help`` (app.py).
 """
 
 from edgekit.cli import export, inspect, targets

@@ -2,14 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import edgekit
 from edgekit.errors import UsageError
 
+_ORDER = ("export", "inspect", "verify", "benchmark", "history", "targets", "devices")
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Lists the commands in the order in which they are used; one that is not in ``_ORDER`` comes last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
 app = typer.Typer(
+    cls=_InOrder,
     name="edgekit",
     help="A trained model in; verified INT8 TFLite, MNN and ONNX files for phones, boards and PCs out.",
     invoke_without_command=True,
