@@ -6,6 +6,7 @@
     │   ├── ModelError      3  a model file that cannot be read or is not what it claims to be
     │   ├── DataError       3  calibration or evaluation data that cannot be used
     │   ├── ProfileError    3  a target, device or calibration TOML that is wrong
+    │   ├── HistoryError    3  the history of benchmarks cannot be read or written
     │   └── DependencyError 3  an optional package that this input needs is not installed
     ├── UnsupportedError    4  the model uses something that the target cannot run
     ├── GateError           5  accuracy, size, latency or verification is below what was asked
@@ -46,6 +47,10 @@ class DataError(InputError):
 
 class ProfileError(InputError):
     """A target, device or calibration TOML that is wrong."""
+
+
+class HistoryError(InputError):
+    """The history of benchmarks cannot be read or written."""
 
 
 class DependencyError(InputError):

@@ -32,7 +32,8 @@ class Result:
     ``ratio`` is this artifact's time over the first artifact's, the median of the ratios of each round, and
     ``ratio_ci`` its 95 % bootstrap confidence interval over rounds. ``statistic`` says what ``median_ms`` is the median
     of: "runs", or "round medians" or "round means" where the program tells no more. ``cv`` is the coefficient of
-    variation of the runs. ``throttled``: the probe was slower afterwards; ``valid``: not throttled, and every round was
+    variation of the runs. ``round_medians_ms`` has one figure per measured round, of what ``statistic`` says: runs at
+    different times can only be compared by how much these scatter. ``throttled``: the probe was slower afterwards; ``valid``: not throttled, and every round was
     measured.
     """
 
@@ -64,6 +65,7 @@ class Result:
     total_ops: int | None = None
     runtime_version: str | None = None
     profile: tuple[OpTime, ...] = ()
+    round_medians_ms: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``results``."""
