@@ -32,9 +32,9 @@ class Result:
     ``ratio`` is this artifact's time over the first artifact's, the median of the ratios of each round, and
     ``ratio_ci`` its 95 % bootstrap confidence interval over rounds. ``statistic`` says what ``median_ms`` is the median
     of: "runs", or "round medians" or "round means" where the program tells no more. ``cv`` is the coefficient of
-    variation of the runs. ``round_medians_ms`` has one figure per measured round, of what ``statistic`` says: runs at
-    different times can only be compared by how much these scatter. ``throttled``: the probe was slower afterwards; ``valid``: not throttled, and every round was
-    measured.
+    variation of the runs. ``round_medians_ms`` has one median (or mean, for "round means") per measured round: calls at
+    different times can only be compared by how much these scatter. ``throttled``: the probe was slower afterwards;
+    ``valid``: not throttled, and every round was measured.
     """
 
     path: str
