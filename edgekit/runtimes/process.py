@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -23,6 +23,10 @@ from edgekit.runtimes.frames import Message, decode, encode
 TIMEOUT_S = 300.0
 """How long a load or one run may take by default: large networks under an emulator take minutes."""
 
+Launch = Callable[[str, Path], Sequence[str]]
+"""The command that runs a module of edgekit, given its name and the process's own folder, to which it may add."""
+
+_WORKER = "edgekit.runtimes.worker"
 _STDERR_BYTES = 1 << 16
 _STDERR_LINES = 3
 _CLOSE_GRACE_S = 2.0
@@ -40,7 +44,8 @@ class RuntimeProcess:
     and for each run. Entering raises ModelError when the runtime refuses the file, DependencyError when the runtime is
     missing, and RuntimeFailedError when it crashes or hangs; leaving kills the worker, whatever it does.
 
-    ``precision`` is what the file is to run in; None: as it says by itself.
+    ``precision`` is what the file is to run in; None: as it says by itself. ``launch`` makes the worker's command, for
+    one that does not run in this Python (:meth:`edgekit.emulation.emulator.Emulator.launch`).
 
     ``start``, ``submit`` and ``submit_delegation`` do not wait, so that one caller keeps several runtimes busy;
     entering, ``collect`` and ``collect_delegation`` wait for the result. A worker does one thing at a time. Whoever
@@ -56,6 +61,7 @@ class RuntimeProcess:
         timeout: float = TIMEOUT_S,
         label: str | None = None,
         precision: Precision | None = None,
+        launch: Launch | None = None,
     ) -> None:
         self.format = format_name
         self.label = label or str(path)
@@ -67,6 +73,7 @@ class RuntimeProcess:
         self._threads = threads
         self._precision = precision
         self._timeout = timeout
+        self._launch = launch or _launch_here
         self._folder: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr = _Tail()
@@ -139,8 +146,7 @@ class RuntimeProcess:
             return
         self._folder = tempfile.mkdtemp(prefix="edgekit-runtime-")
         self._process = subprocess.Popen(
-            # -P: a numpy.py in the user's directory is not ours to run.
-            [sys.executable, "-P", "-m", "edgekit.runtimes.worker"],
+            list(self._launch(_WORKER, Path(self._folder))),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -260,6 +266,11 @@ class _Tail:
         with stream:
             while content := stream.read(1 << 12):
                 self._content = (self._content + content)[-_STDERR_BYTES:]
+
+
+def _launch_here(module: str, folder: Path) -> list[str]:
+    # -P: a numpy.py in the user's directory is not ours to run.
+    return [sys.executable, "-P", "-m", module]
 
 
 def _environment(folder: str) -> dict[str, str]:
