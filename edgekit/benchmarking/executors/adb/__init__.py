@@ -1,0 +1,15 @@
+"""Android devices, and boards with adbd, through the ``adb`` program.
+
+client.py      the adb program: where it is, how it is run within bounds
+listing.py     what ``adb devices -l`` lists, and what to do about what cannot be used
+connection.py  one device: state, shell, transfers; adb's failures become DeviceErrors
+session.py     the session's folder on the device
+files.py       files found by their sha256
+settings.py    fixed-performance mode
+executor.py    the executor
+"""
+
+from edgekit.benchmarking.executors.adb.attached import AttachedDevice, attached
+from edgekit.benchmarking.executors.adb.executor import AdbExecutor, open_executor
+
+__all__ = ["AdbExecutor", "AttachedDevice", "attached", "open_executor"]

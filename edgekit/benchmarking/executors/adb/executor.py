@@ -1,0 +1,160 @@
+"""Run programs on an Android device, or a board with adbd."""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit.benchmarking.elf import require_abi
+from edgekit.benchmarking.executors import Completed, DeviceFacts
+from edgekit.benchmarking.executors.adb.client import Adb, last_words
+from edgekit.benchmarking.executors.adb.connection import QUICK_S, Connection, quoted
+from edgekit.benchmarking.executors.adb.files import Store, content_name, items
+from edgekit.benchmarking.executors.adb.session import PID_FILE, end_program, session_folder
+from edgekit.benchmarking.executors.adb.settings import fixed_performance
+from edgekit.benchmarking.facts import read_facts
+from edgekit.errors import DeviceError, ProfileError
+from edgekit.profiles.device import Device
+
+DEFAULT_FOLDER = "/data/local/tmp/edgekit"
+"""The only place where Android lets the shell user both write and run programs."""
+
+_CANNOT_START = 126
+
+
+@contextmanager
+def open_executor(device: Device) -> Iterator["AdbExecutor"]:
+    """Connect to ``device``; see :func:`edgekit.benchmarking.executors.open_executor`."""
+    if device.serial is None:
+        raise ProfileError(f'{device.path or device.name}: "serial" is missing; `adb devices` shows it')
+    connection = Connection(Adb(), device.serial)
+    with ExitStack() as stack:
+        if connection.open():
+            stack.callback(_leave, connection)
+        facts = read_device_facts(connection, device.name)
+        abis = _abis(connection, facts)
+        if device.abi is not None and abis and device.abi not in abis:
+            raise DeviceError(
+                f"{device.name}: its profile says {device.abi}, but the device runs {', '.join(abis)}; "
+                'correct "abi" or "serial" in the profile'
+            )
+        stack.enter_context(fixed_performance(connection, _api_level(connection)))
+        session = stack.enter_context(session_folder(connection, device.folder or DEFAULT_FOLDER))
+        yield AdbExecutor(connection, replace(facts, abi=device.abi or facts.abi), abis, session)
+
+
+class AdbExecutor:
+    """One device with a session folder of its own; ``abis`` are all that it runs, ``facts.abi`` the preferred one."""
+
+    def __init__(self, connection: Connection, facts: DeviceFacts, abis: tuple[str, ...], folder: str) -> None:
+        self.facts = facts
+        self._abis = abis
+        self._connection = connection
+        self._folder = folder
+        self._store = Store(connection, posixpath.join(folder, "incoming"))
+
+    @property
+    def folder(self) -> str:
+        """This session's own folder on the device."""
+        return self._folder
+
+    def push(self, path: Path, *, executable: bool = False, keep: bool = False) -> str:
+        """Send a file or a folder unless it is there already, byte for byte; its path on the device."""
+        wanted = items(path)
+        for item in wanted:
+            require_abi(item.local, self._abis, self._connection.name)
+        content = content_name(wanted)
+        kept = posixpath.join(posixpath.dirname(self._folder), "kept", content)
+        sent = posixpath.join(self._folder, "files", content)
+        for folder in (kept, sent):
+            if self._store.holds(folder, wanted):
+                return self._ready(folder, path.name, executable=executable)
+        self._store.send(kept if keep else sent, wanted, executable=executable)
+        return posixpath.join(kept if keep else sent, path.name)
+
+    def _ready(self, folder: str, name: str, *, executable: bool) -> str:
+        """Use what is there: it counts as used today."""
+        path = posixpath.join(folder, name)
+        self._connection.shell_command(
+            f"touch {quoted(folder)}{f' && chmod -R 755 {quoted(path)}' if executable else ''}"
+        )
+        return path
+
+    def run(self, command: Sequence[str], *, timeout: float) -> Completed:
+        """Run a program in the session folder; see :class:`edgekit.benchmarking.executors.Executor`."""
+        pid = posixpath.join(self._folder, PID_FILE)
+        script = (
+            f"cd {quoted(self._folder)} && echo $$ > {quoted(pid)} && {quoted(*command)} </dev/null; "
+            f"code=$?; : > {quoted(pid)}; exit $code"
+        )
+        try:
+            completed = self._connection.shell(script, timeout=timeout)
+        except TimeoutError:
+            end_program(self._connection, self._folder)
+            raise DeviceError(
+                f"{self._connection.name}: {_program(command)} was not done after {timeout:.0f} s and was stopped; "
+                "does the device sleep, or is the model too slow for it?"
+            ) from None
+        if completed.exit_code == _CANNOT_START:
+            raise self._cannot_start(command, completed)
+        return completed
+
+    def pull(self, remote: str, local: Path) -> None:
+        """Copy a file of the device to ``local``; relative paths start at the session folder."""
+        path = posixpath.join(self._folder, remote)
+        size = self._connection.shell_command(f"[ -f {quoted(path)} ] && wc -c < {quoted(path)}; true").strip()
+        if not size.isdecimal():
+            raise DeviceError(f"{self._connection.name}: {path}: no such file; the program has not written it")
+        output = self._connection.pull(path, local, int(size))
+        if output.exit_code != 0:
+            words = last_words(output.stderr or output.stdout)
+            raise DeviceError(f"{self._connection.name}: {path} could not be copied to {local}: {words}")
+        if not local.is_file() or local.stat().st_size != int(size):
+            raise DeviceError(f"{self._connection.name}: {path} arrived incomplete; check the cable and try again")
+
+    def _cannot_start(self, command: Sequence[str], completed: Completed) -> DeviceError:
+        words = last_words(completed.stderr or completed.stdout)
+        if re.search(r"Exec format|not executable|ELF|bad machine", completed.stderr):
+            reason = f"it is not built for {self.facts.abi or 'this device'}; name a program that is in the profile"
+        else:
+            reason = f'{posixpath.dirname(self._folder)} may not allow programs (noexec); set "folder" in the profile'
+        return DeviceError(f"{self._connection.name}: {_program(command)} cannot be started ({words}): {reason}")
+
+
+def read_device_facts(connection: Connection, name: str) -> DeviceFacts:
+    """What the device says of itself, whether it is Android or another Linux."""
+
+    def run(command: Sequence[str]) -> Completed:
+        try:
+            return connection.shell(quoted(*command), timeout=QUICK_S)
+        except TimeoutError:
+            raise connection.silent(QUICK_S) from None
+
+    return read_facts(run, name, "adb")
+
+
+def _leave(connection: Connection) -> None:
+    with suppress(DeviceError, TimeoutError):
+        connection.close()
+
+
+def _abis(connection: Connection, facts: DeviceFacts) -> tuple[str, ...]:
+    """All ABIs that the device runs; a 64-bit Android mostly runs 32-bit programs too."""
+    listed = connection.shell_command("getprop ro.product.cpu.abilist 2>/dev/null; true").strip()
+    both = [facts.abi, *listed.split(",")]
+    return tuple(dict.fromkeys(abi for abi in both if abi))
+
+
+def _api_level(connection: Connection) -> int | None:
+    answer = connection.shell_command("getprop ro.build.version.sdk 2>/dev/null; true").strip()
+    return int(answer) if answer.isdecimal() else None
+
+
+def _program(command: Sequence[str]) -> str:
+    """The program's name in a command that may start with taskset or env."""
+    for word in command:
+        if re.fullmatch(r"[^\s=]*/[^\s=]+", word):
+            return posixpath.basename(word)
+    return command[0]
