@@ -33,8 +33,9 @@ class Result:
     ``ratio_ci`` its 95 % bootstrap confidence interval over rounds. ``statistic`` says what ``median_ms`` is the median
     of: "runs", or "round medians" or "round means" where the program tells no more. ``cv`` is the coefficient of
     variation of the runs. ``round_medians_ms`` has one median (or mean, for "round means") per measured round: calls at
-    different times can only be compared by how much these scatter. ``throttled``: the probe was slower afterwards;
-    ``valid``: not throttled, and every round was measured.
+    different times can only be compared by how much these scatter. ``throttled``: the probe was slower afterwards, and
+    stayed so; ``slowdown`` is by how many times, in the worst round that counts. ``valid``: not throttled, and every
+    round was measured.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Result:
     runtime_version: str | None = None
     profile: tuple[OpTime, ...] = ()
     round_medians_ms: tuple[float, ...] = ()
+    slowdown: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``results``."""
