@@ -1,5 +1,6 @@
-"""Device profiles: the machines that artifacts are measured on (``devices/*.toml``)."""
+"""Device profiles: the machines that artifacts are measured on. devices/README.md has every key."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,18 @@ from edgekit.profiles.toml import Table, read_toml
 KINDS = ("local", "adb", "ssh")
 ABIS = ("arm64-v8a", "armeabi-v7a", "x86_64", "x86", "riscv64")
 FORMATS = ("tflite", "mnn", "onnx")
-RUNNERS = ("edgekit", "python", "benchmark_model", "MNNV2Basic", "onnxruntime_perf_test")
 
-_SHA256_DIGITS = 64
+_RUNNER_FORMATS = {
+    "edgekit": FORMATS,
+    "python": FORMATS,
+    "benchmark_model": ("tflite",),
+    "MNNV2Basic": ("mnn",),
+    "onnxruntime_perf_test": ("onnx",),
+}
+RUNNERS = tuple(_RUNNER_FORMATS)
+
+_KEYS_OF_ONE_KIND = {"serial": "adb", "model": "adb", "host": "ssh"}
+_URL_SCHEMES = ("https://", "http://", "file://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +48,11 @@ class RunnerProfile:
 class Device:
     """One machine. ``threads`` is how many a runtime gets there; ``labels`` are free words to select devices by.
 
-    ``serial`` (adb) and ``host`` (ssh: anything that the OpenSSH client takes) say how to reach it. ``cores`` are
+    ``serial`` and ``model`` (adb: shell patterns, like ``emulator-*`` or ``Pixel 8*``; the device is the attached one
+    that fits both) and ``host`` (ssh: anything that the OpenSSH client takes) say how to reach it. ``cores`` are
     pinned; empty: the fastest ones are chosen. ``cool_down_s`` is how long to wait when it has throttled. ``target`` is
     the target profile whose promises of acceleration hold there. ``folder`` is where files go on the device.
+    ``python`` is the interpreter there whose packages hold the runtimes; None: ``python3``, here the one that runs.
     """
 
     name: str
@@ -57,6 +69,8 @@ class Device:
     cool_down_s: float = 30.0
     folder: str | None = None
     runners: Mapping[str, RunnerProfile] = field(default_factory=dict)
+    python: str | None = None
+    model: str | None = None
 
 
 def load_device(name: str) -> Device:
@@ -65,22 +79,30 @@ def load_device(name: str) -> Device:
     Raises ProfileError.
     """
     kind, colon, address = name.partition(":")
-    if colon and kind in ("adb", "ssh"):
-        if not address or address.startswith("-"):
-            raise ProfileError(f'device "{name}": expected adb:SERIAL or ssh:HOST')
-        if kind == "adb":
-            return Device(name, None, f"adb device {address}", "adb", serial=address)
-        return Device(name, None, f"ssh host {address}", "ssh", host=address)
-    return _parse(read_toml(find_profile("devices", name)))
+    if not colon or kind not in ("adb", "ssh"):
+        return _parse(read_toml(find_profile("devices", name)))
+    if kind == "ssh" and address.startswith("//"):  # ssh://user@host:port, as OpenSSH writes it
+        address = name
+    if not _is_address(address):
+        raise ProfileError(f'device "{name}": expected adb:SERIAL or ssh:HOST')
+    if kind == "adb":
+        return Device(name, None, f"adb device {address}", "adb", serial=address)
+    return Device(name, None, f"ssh host {address}", "ssh", host=address)
 
 
 def list_devices() -> list[Device]:
     """All profiles of the working directory and the package, sorted by name. Raises ProfileError."""
-    return [_parse(read_toml(path)) for path in profile_paths("devices").values()]
+    return [load_profile(path) for path in profile_paths("devices").values()]
+
+
+def load_profile(path: Path) -> Device:
+    """The profile in this file. Raises ProfileError."""
+    return _parse(read_toml(path))
 
 
 def _parse(root: Table) -> Device:
     kind = root.one_of("kind", KINDS)
+    _refuse_keys_of_other_kinds(root, kind)
     device = Device(
         name=root.path.stem,
         path=root.path,
@@ -88,54 +110,111 @@ def _parse(root: Table) -> Device:
         kind=kind,
         threads=root.integer("threads", 1, minimum=1),
         labels=root.strings("labels", ()),
-        serial=root.string("serial") if kind == "adb" else None,
-        host=root.string("host") if kind == "ssh" else None,
+        serial=_line(root, "serial") if kind == "adb" and ("serial" in root or "model" not in root) else None,
+        model=_line(root, "model") if "model" in root else None,
+        host=_host(root) if kind == "ssh" else None,
         abi=root.one_of("abi", ABIS) if "abi" in root else None,
         target=root.string("target") if "target" in root else None,
         cores=_cores(root),
         cool_down_s=root.number("cool_down_s", 30.0, low=0, high=3600),
-        folder=root.string("folder") if "folder" in root else None,
-        runners=_runners(root.table("runners")),
+        folder=_folder(root, kind) if "folder" in root else None,
+        runners=_runners(root.table("runners"), kind),
+        python=_line(root, "python") if "python" in root else None,
     )
+    for key in ("serial", "model", "host", "abi", "target", "folder", "python"):
+        root.string(key, "-")
     root.finish()
     return device
 
 
+def _refuse_keys_of_other_kinds(root: Table, kind: str) -> None:
+    for key, its_kind in _KEYS_OF_ONE_KIND.items():
+        if key in root and kind != its_kind:
+            raise ProfileError(f'{root.path}: "{key}" is for kind = "{its_kind}", and this is kind = "{kind}"')
+    if kind == "adb" and "python" in root:
+        raise ProfileError(f'{root.path}: "python" is for kind = "ssh" or "local": Android has no Python')
+
+
+def _is_address(text: str) -> bool:
+    """What adb and ssh may get as an argument: neither an option nor several words."""
+    return bool(text) and not text.startswith("-") and not re.search(r"[\s\x00-\x1f\x7f]", text)
+
+
+def _host(root: Table) -> str:
+    host = root.string("host")
+    if not _is_address(host):
+        raise root.error("host", 'what ssh takes: "board", "user@192.168.1.7" or "ssh://user@board:2222"')
+    return host
+
+
+def _line(root: Table, key: str) -> str:
+    text = root.string(key)
+    if text.startswith("-") or not text.isprintable():
+        raise root.error(key, "one printable line that does not begin with -")
+    return text
+
+
+def _folder(root: Table, kind: str) -> str:
+    folder = root.string("folder")
+    allowed = folder.startswith("/") or (folder.startswith("~/") and kind != "adb")
+    if not allowed or not folder.isprintable() or folder.strip("/~") == "":
+        home = "" if kind == "adb" else ' or in the home folder, like "~/edgekit"'
+        example = "/data/local/tmp/edgekit" if kind == "adb" else "/mnt/data/edgekit"
+        raise root.error("folder", f'a folder for edgekit alone, like "{example}"{home}')
+    return folder
+
+
 def _cores(root: Table) -> tuple[int, ...]:
     cores = root.numbers("cores", ())
-    if any(core < 0 or core != int(core) for core in cores):
-        raise root.error("cores", "numbers of cores, like [4, 5, 6, 7]")
+    if any(core < 0 or core != int(core) for core in cores) or len(set(cores)) < len(cores):
+        raise root.error("cores", "numbers of cores, each once, like [4, 5, 6, 7]")
     return tuple(int(core) for core in cores)
 
 
-def _runners(table: Table) -> dict[str, RunnerProfile]:
-    runners = {format_: _runner(table.table(format_)) for format_ in FORMATS if format_ in table}
+def _runners(table: Table, kind: str) -> dict[str, RunnerProfile]:
+    runners = {format_: _runner(table.table(format_), format_, kind) for format_ in FORMATS if format_ in table}
+    for format_ in FORMATS:
+        table.table(format_)
     table.finish()
     return runners
 
 
-def _runner(table: Table) -> RunnerProfile:
+def _runner(table: Table, format_: str, device_kind: str) -> RunnerProfile:
     folder = table.path.parent
+    fitting = [
+        kind
+        for kind, formats in _RUNNER_FORMATS.items()
+        if format_ in formats and not (kind == "python" and device_kind == "adb")
+    ]
     runner = RunnerProfile(
-        kind=table.one_of("kind", RUNNERS),
+        kind=table.one_of("kind", fitting),
         path=folder / table.string("path") if "path" in table else None,
         url=table.string("url") if "url" in table else None,
         sha256=table.string("sha256") if "sha256" in table else None,
         remote=table.string("remote") if "remote" in table else None,
         libraries=tuple(folder / each for each in table.strings("libraries", ())),
     )
+    for key in ("path", "url", "sha256", "remote"):
+        table.string(key, "-")
     table.finish()
-    _require_pin(table, runner)
+    _check_source(table, runner)
     return runner
 
 
-def _require_pin(table: Table, runner: RunnerProfile) -> None:
-    if runner.sha256 is not None and (
-        len(runner.sha256) != _SHA256_DIGITS or not set(runner.sha256) <= set("0123456789abcdef")
-    ):
+def _check_source(table: Table, runner: RunnerProfile) -> None:
+    """One place to take the program from, and nothing downloaded that is not pinned."""
+    if runner.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", runner.sha256):
         raise table.error("sha256", "64 lower-case hexadecimal digits")
+    if runner.url is not None and not runner.url.startswith(_URL_SCHEMES):
+        raise table.error("url", "https://...")
     if runner.url is not None and runner.sha256 is None:
         raise ProfileError(f'{table.path}: "url" in [{table.name}] has no "sha256"; nothing is downloaded unpinned')
+    if runner.sha256 is not None and runner.url is None and runner.path is None:
+        raise ProfileError(
+            f'{table.path}: "sha256" in [{table.name}] is of nothing; expected "url" or "path" beside it'
+        )
+    if runner.remote is not None and not runner.remote.startswith("/"):
+        raise table.error("remote", "an absolute path on the device")
     if sum(each is not None for each in (runner.path, runner.url, runner.remote)) > 1:
         raise ProfileError(
             f'{table.path}: [{table.name}] has more than one of "path", "url" and "remote"; expected one'
