@@ -1,0 +1,126 @@
+"""Which runs and measurements are asked for, and the rows that come back."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+_LARGEST_INTEGER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which measurements; None is any.
+
+    ``device`` is part of a device's name, model or SoC, ``artifact`` part of a path or the beginning of a sha256,
+    ``sha256`` one that counts too (of the file that ``artifact`` names); ``since`` without a time zone is UTC.
+    """
+
+    device: str | None = None
+    artifact: str | None = None
+    sha256: str | None = None
+    runtime: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One result's main figures, as they are listed and plotted; ``position`` counts from 0 in its run."""
+
+    position: int
+    path: str
+    name: str
+    sha256: str
+    bytes: int | None
+    runtime: str
+    runtime_version: str | None
+    delegate: str | None
+    threads: int
+    runs: int
+    median_ms: float | None
+    p90_ms: float | None
+    cv: float | None
+    ratio: float | None
+    peak_memory_bytes: int | None
+    throttled: bool
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One recorded run and those of its measurements that were selected; ``started`` is in UTC."""
+
+    run_id: str
+    started: datetime
+    complete: bool
+    device: str
+    device_kind: str
+    device_model: str | None
+    measurements: tuple[Measurement, ...]
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Measurement))
+
+
+def select_runs(connection: sqlite3.Connection, selection: Selection, limit: int | None) -> list[Run]:
+    """The runs with something selected, newest first, at most ``limit``."""
+    clauses = list(_clauses(selection))
+    where = " AND ".join(f"({text})" for text, _ in clauses) or "1"
+    values = [bindable(value) for _, group in clauses for value in group]
+    query = (
+        f"SELECT * FROM (SELECT runs.run_id, started, complete, device, device_kind, device_model, {_COLUMNS}, "
+        "dense_rank() OVER (ORDER BY started DESC, runs.rowid DESC) AS age "
+        f"FROM runs LEFT JOIN results ON results.run_id = runs.run_id WHERE {where}) "
+        "WHERE age <= ? ORDER BY age, position"
+    )
+    rows = connection.execute(query, (*values, limit or _LARGEST_INTEGER)).fetchall()
+    return [_run(list(group)) for _, group in groupby(rows, key=lambda row: row["run_id"])]
+
+
+def bindable(value: Any) -> Any:
+    """``value`` as a column can hold it; the documents, which are JSON, keep it as it was."""
+    if isinstance(value, str):  # a path that is not UTF-8 has lone surrogates
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return None
+    return value
+
+
+def spell_time(moment: datetime) -> str:
+    """A moment as text that sorts: ISO 8601 in UTC with microseconds. Without a time zone it is UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _clauses(selection: Selection) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Conditions with ``?`` for every value, and their values."""
+    if selection.device is not None:
+        named = "device || '\n' || ifnull(device_model, '') || '\n' || ifnull(soc, '')"
+        yield f"instr(lower({named}), lower(?))", (selection.device,)
+    if selection.artifact is not None:
+        text = "instr(path, ?) OR (length(?) >= 6 AND instr(sha256, ?) = 1) OR sha256 = ?"
+        yield text, (selection.artifact, selection.artifact, selection.artifact, selection.sha256)
+    if selection.runtime is not None:
+        yield "runtime = ?", (selection.runtime,)
+    if selection.since is not None:
+        yield "started >= ?", (spell_time(selection.since),)
+
+
+def _run(rows: Sequence[sqlite3.Row]) -> Run:
+    first = rows[0]
+    return Run(
+        run_id=first["run_id"],
+        started=datetime.fromisoformat(first["started"]),
+        complete=bool(first["complete"]),
+        device=first["device"],
+        device_kind=first["device_kind"],
+        device_model=first["device_model"],
+        measurements=tuple(_measurement(row) for row in rows if row["position"] is not None),
+    )
+
+
+def _measurement(row: sqlite3.Row) -> Measurement:
+    values = {field.name: row[field.name] for field in fields(Measurement)}
+    return Measurement(**values | {"throttled": bool(row["throttled"]), "valid": bool(row["valid"])})
