@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.benchmarking.runners import Prepared
 from edgekit.errors import ModelError, UsageError
 from edgekit.release.manifest import FILE_NAME
 from edgekit.runtimes import Delegation, Fallback, find_runtime
@@ -30,6 +31,17 @@ class Artifact:
     def runtime(self) -> str:
         """The engine of its format."""
         return find_runtime(self.format).name
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An artifact, and the program that is ready to measure it on the device, where its path is ``remote``."""
+
+    artifact: Artifact
+    runner: str
+    prepared: Prepared
+    remote: str
+    delegate: str | None = None
 
 
 def resolve_artifacts(arguments: Sequence[str | Path], runtime: str | None = None) -> list[Artifact]:

@@ -1,0 +1,175 @@
+"""From trials to results: what the runs of all rounds say together."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from edgekit.benchmarking.results import Result, State
+from edgekit.benchmarking.runners import OpTime, Trial
+from edgekit.benchmarking.schedule import Schedule
+from edgekit.benchmarking.statistics import (
+    coefficient_of_variation,
+    median,
+    percentile,
+    pooled_coefficient_of_variation,
+    ratio,
+    ratio_interval,
+)
+from edgekit.benchmarking.subjects import Subject
+
+_Fact = TypeVar("_Fact", int, str)
+
+RUNS = "runs"
+ROUND_MEDIANS = "round medians"
+ROUND_MEANS = "round means"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one artifact over its rounds, in milliseconds; see :class:`edgekit.benchmarking.results.Result`."""
+
+    runs: int
+    statistic: str
+    median_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
+    cv: float | None
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the trials of one artifact said, by round. ``figures`` are those of all of them."""
+
+    subject: Subject
+    trials: dict[int, Trial] = field(default_factory=dict)
+    figures: Figures | None = None
+    profile: tuple[OpTime, ...] = ()
+
+    def add(self, number: int, trial: Trial) -> None:
+        """Take the trial of a round; a repeated one replaces the first."""
+        self.trials[number] = trial
+        self.figures = aggregate(list(self.trials.values()))
+
+
+@dataclass(slots=True)
+class Conditions:
+    """The device's state, and by how many times the probe was slower after each round.
+
+    ``throttled`` are the rounds that were measured while the device was too slow.
+    """
+
+    before: State
+    after: State
+    slowdowns: dict[int, float] = field(default_factory=dict)
+    throttled: set[int] = field(default_factory=set)
+
+
+def aggregate(trials: Sequence[Trial]) -> Figures:
+    """The figures of at least one trial: of all runs where the program told them, else of the rounds' own figures."""
+    runs, statistic = sum(trial.runs for trial in trials), _statistic(trials)
+    if statistic == RUNS:
+        times = [time for trial in trials for time in trial.times_ms]
+        tail = percentile(times, 90), percentile(times, 99)
+        return Figures(runs, statistic, median(times), *tail, coefficient_of_variation(times))
+    return Figures(
+        runs,
+        statistic,
+        median([_middle(trial, statistic) for trial in trials]),
+        median_of(trials, lambda trial: trial.p90_ms),
+        median_of(trials, lambda trial: trial.p99_ms),
+        _pooled_cv(trials),
+    )
+
+
+def to_results(measured: Sequence[Measured], conditions: Conditions, schedule: Schedule) -> tuple[Result, ...]:
+    """The results of the artifacts that have a trial; the first artifact is what the ratios are to."""
+    return tuple(
+        _result(each, each.figures, _ratios(each, measured[0]), conditions, schedule)
+        for each in measured
+        if each.figures is not None
+    )
+
+
+def median_of(trials: Sequence[Trial], figure: Callable[[Trial], float | None]) -> float | None:
+    """The median over the rounds of a figure that every round has, else None."""
+    values = [value for value in map(figure, trials) if value is not None]
+    return median(values) if values and len(values) == len(trials) else None
+
+
+def _result(
+    measured: Measured,
+    figures: Figures,
+    ratios: tuple[float, tuple[float, float] | None],
+    conditions: Conditions,
+    schedule: Schedule,
+) -> Result:
+    subject, trials = measured.subject, list(measured.trials.values())
+    throttled = not conditions.throttled.isdisjoint(measured.trials)
+    memory = [trial.peak_memory_bytes for trial in trials if trial.peak_memory_bytes is not None]
+    return Result(
+        path=str(subject.artifact.path),
+        sha256=subject.artifact.sha256,
+        bytes=subject.artifact.bytes,
+        runtime=subject.prepared.runtime,
+        runner=subject.runner,
+        delegate=subject.delegate,
+        threads=schedule.threads,
+        cores=schedule.cores,
+        rounds=len(trials),
+        runs=figures.runs,
+        statistic=figures.statistic,
+        median_ms=figures.median_ms,
+        p90_ms=figures.p90_ms,
+        p99_ms=figures.p99_ms,
+        cv=figures.cv,
+        ratio=ratios[0],
+        ratio_ci=ratios[1],
+        load_ms=median_of(trials, lambda trial: trial.load_ms),
+        first_ms=median_of(trials, lambda trial: trial.first_ms),
+        peak_memory_bytes=max(memory, default=None),
+        throttled=throttled,
+        valid=not throttled and len(trials) == schedule.rounds,
+        state=conditions.before,
+        state_after=conditions.after,
+        accelerated_ops=_last(trial.accelerated_ops for trial in trials),
+        total_ops=_last(trial.total_ops for trial in trials),
+        runtime_version=_last(trial.runtime_version for trial in trials),
+        profile=measured.profile,
+        round_medians_ms=tuple(_middle(trial, figures.statistic) for trial in trials),
+        slowdown=max(conditions.slowdowns.values(), default=None),
+    )
+
+
+def _ratios(measured: Measured, baseline: Measured) -> tuple[float, tuple[float, float] | None]:
+    """The ratio and its interval, over the rounds that both have; means to means where one tells no more."""
+    common = [number for number in measured.trials if number in baseline.trials]
+    pairs = [(measured.trials[number], baseline.trials[number]) for number in common]
+    statistic = _statistic([trial for pair in pairs for trial in pair])
+    mine, others = ([_middle(pair[side], statistic) for pair in pairs] for side in (0, 1))
+    return ratio(mine, others), ratio_interval(mine, others)
+
+
+def _statistic(trials: Sequence[Trial]) -> str:
+    if all(trial.times_ms for trial in trials):
+        return RUNS
+    return ROUND_MEDIANS if all(trial.times_ms or trial.median_ms is not None for trial in trials) else ROUND_MEANS
+
+
+def _middle(trial: Trial, statistic: str) -> float:
+    """What stands for one round: the median of its runs, or their mean where that is all there is."""
+    if statistic == ROUND_MEANS:
+        return trial.mean_ms
+    return trial.median_ms if trial.median_ms is not None else median(trial.times_ms)
+
+
+def _last(facts: Iterable[_Fact | None]) -> _Fact | None:
+    return next((fact for fact in reversed(list(facts)) if fact is not None), None)
+
+
+def _pooled_cv(trials: Sequence[Trial]) -> float | None:
+    deviations = [trial.std_ms for trial in trials if trial.std_ms is not None]
+    if len(deviations) < len(trials):
+        return None
+    return pooled_coefficient_of_variation(
+        [trial.runs for trial in trials], [trial.mean_ms for trial in trials], deviations
+    )
