@@ -15,7 +15,7 @@ _ADVICE = {
     "authorizing": 'unlock the device and answer "Allow USB debugging?" with yes',
     "offline": "unplug it and plug it in again, or type `adb reconnect offline`",
     "connecting": "wait a moment, then try again; else unplug it and plug it in again",
-    "no permissions": "this user may not open it: install android-sdk-platform-tools-common (udev rules), plug it in again",
+    "no permissions": "install android-sdk-platform-tools-common, which has the udev rules, and plug it in again",
     "recovery": "it is in recovery: start Android (`adb reboot`)",
     "sideload": "it is in recovery: start Android (`adb reboot`)",
     "rescue": "it is in rescue mode: start Android (`adb reboot`)",
