@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+_KEYS: dict[str, tuple[bytes, bytes]] = {}
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 
@@ -38,12 +39,14 @@ class Server:
         self._write_configuration()
         self.trust("host_key")
 
-    def make_key(self, name: str) -> Path:
+    def make_key(self, name: str) -> None:
         path = self.folder / name
-        for each in (path, path.with_suffix(".pub")):
-            each.unlink(missing_ok=True)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
-        return path
+        if name not in _KEYS:
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+            _KEYS[name] = (path.read_bytes(), path.with_suffix(".pub").read_bytes())
+        for each, content in zip((path, path.with_suffix(".pub")), _KEYS[name], strict=True):
+            each.write_bytes(content)
+            each.chmod(0o600)
 
     def authorize(self, name: str, options: str = "") -> None:
         """Let the key in; ``options`` as in authorized_keys, like ``command="..."``."""

@@ -11,7 +11,7 @@ _CONNECTING = (
     (
         "remote host identification has changed",
         "its host key is not the one that this machine knows",
-        "if the board was set up anew, forget the old key with ssh-keygen -R, else somebody is in between",
+        "if the board was set up anew, forget the old key with {forget}, else somebody is in between",
     ),
     ("host key verification failed", "its host key is not known here", "connect once by hand to check it: ssh {host}"),
     ("could not resolve hostname", "no such host", "check the name; ssh {host} must work"),
@@ -61,7 +61,8 @@ def connection_failed(label: str, host: str, words: str) -> DeviceError:
     """The error for a connection that did not come about; ``words`` is what ssh wrote."""
     for said, meaning, advice in _CONNECTING:
         if said in words.lower():
-            return DeviceError(f"{label}: {meaning}: {advice.format(host=host)} (ssh: {_telling(words, said)})")
+            advice = advice.format(host=host, forget=_forget(words))
+            return DeviceError(f"{label}: {meaning}: {advice} (ssh: {_telling(words, said)})")
     return DeviceError(f"{label}: cannot connect: {last_words(words)}; ssh {host} must work without asking anything")
 
 
@@ -87,6 +88,12 @@ def last_words(words: str) -> str:
     lines = [" ".join(line.split()) for line in words.splitlines()]
     lines = [line for line in lines if re.search(r"\w", line) and not line.startswith("@")]
     return " | ".join(lines[-_LAST_LINES:])[-300:] or "no message"
+
+
+def _forget(words: str) -> str:
+    """The command that ssh advises when a host key has changed; not every build of it does."""
+    match = re.search(r"ssh-keygen -f .*", words)
+    return match[0].strip() if match else "ssh-keygen -R"
 
 
 def _telling(words: str, said: str) -> str:
