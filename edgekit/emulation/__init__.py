@@ -3,7 +3,3 @@
 ``sysroot`` builds the foreign Python once (``debian`` its packages, ``wheels`` its runtimes), ``emulator`` runs the
 runtime worker in it on a chosen CPU. Numerics only: the time that an emulator takes says nothing of any device.
 """
-
-from edgekit.emulation.sysroot import build_sysroot, find_python
-
-__all__ = ["build_sysroot", "find_python"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from edgekit.emulation.cpu import CPUS
 from edgekit.interface import Layout, Precision
 from edgekit.passes.quantize.scheme import QuantizationScheme
 from edgekit.profiles.gate import Gate
@@ -57,7 +58,10 @@ class RuntimeProfile:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target profile. ``precision`` is what ``--precision auto`` means; ``runtimes`` has one entry per format."""
+    """A target profile. ``precision`` is what ``--precision auto`` means; ``runtimes`` has one entry per format.
+
+    ``emulated_cpus`` are the CPUs (edgekit/emulation/cpu.py) on which ``edgekit verify --emulate`` runs its artifacts.
+    """
 
     name: str
     path: Path
@@ -67,6 +71,7 @@ class Target:
     quantization: QuantizationScheme
     gate: Gate
     runtimes: Mapping[str, RuntimeProfile]
+    emulated_cpus: tuple[str, ...] = ()
 
     def scheme(self, precision: Precision) -> QuantizationScheme:
         """This target's quantization at another precision than its own."""
@@ -107,6 +112,7 @@ def _parse(root: Table) -> Target:
         quantization=_quantization(root.table("quantization"), precision),
         gate=_gate(root.table("gate")),
         runtimes={each: _runtime(root, each) for each in FORMATS if each in formats or each in root},
+        emulated_cpus=_emulated_cpus(root.table("emulation")),
     )
     root.string("extends", "")
     root.finish()
@@ -139,6 +145,14 @@ def _gate(table: Table) -> Gate:
     )
     table.finish()
     return gate
+
+
+def _emulated_cpus(table: Table) -> tuple[str, ...]:
+    cpus = table.strings("cpus", ())
+    if any(cpu not in CPUS for cpu in cpus) or len({CPUS[cpu].machine for cpu in cpus}) > 1:
+        raise table.error("cpus", f"some of {', '.join(CPUS)}, all of one machine")
+    table.finish()
+    return cpus
 
 
 def _runtime(root: Table, format_: str) -> RuntimeProfile:
