@@ -8,7 +8,7 @@ it has, it cools down and the round is measured again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from edgekit.benchmarking.aggregation import Conditions, Measured, to_results
 from edgekit.benchmarking.cores import pinned
 from edgekit.benchmarking.executors import Executor
 from edgekit.benchmarking.probe import MAXIMUM_SLOWDOWN, Probe
-from edgekit.benchmarking.results import Report
+from edgekit.benchmarking.results import Journal, Report
 from edgekit.benchmarking.runners import Trial, Workload
 from edgekit.benchmarking.schedule import Schedule
 from edgekit.benchmarking.state import snapshot
@@ -25,9 +25,6 @@ from edgekit.progress import Progress
 
 MAXIMUM_COOL_DOWNS = 3
 """Of one round. A device that is still throttled then is measured to the end, and its figures are not valid."""
-
-Journal = Callable[[Report], None]
-"""Given everything that was measured so far, after each trial."""
 
 
 class Inspector(Protocol):
@@ -59,13 +56,10 @@ def measure(
     Raises DeviceError when the device or a program fails, and GateError when an artifact does not run as promised.
     """
     session = _Session(executor, subjects, schedule, draft, observers)
-    with observers.progress.stage(f"measuring on {executor.facts.name}", schedule.rounds * len(subjects)) as advance:
-        for number in range(schedule.rounds):
-            session.measure_round(number)
-            advance(len(subjects))
+    for number in range(schedule.rounds):
+        session.measure_round(number)
     if schedule.profile:
-        with observers.progress.stage("timing each operation", len(subjects)) as advance:
-            session.measure_profiles(advance)
+        session.measure_profiles()
     report = session.report(complete=True)
     observers.journal(report)
     return report
@@ -100,11 +94,12 @@ class _Session:
             if not self._recovers:
                 return
 
-    def measure_profiles(self, advance: Callable[[int], None]) -> None:
+    def measure_profiles(self) -> None:
         """One more trial of each artifact that times its operations, which makes it slower: it counts for no figure."""
-        for measured in self._measured:
-            measured.profile = self._run(measured.subject, profile=True).profile
-            advance(1)
+        with self._observers.progress.stage("timing each operation", len(self._measured)) as advance:
+            for measured in self._measured:
+                measured.profile = self._run(measured.subject, profile=True).profile
+                advance(1)
 
     def report(self, *, complete: bool = False) -> Report:
         """The draft with the results so far."""
@@ -113,14 +108,20 @@ class _Session:
 
     def _run_round(self, number: int) -> None:
         start = number % len(self._measured)
-        for measured in (*self._measured[start:], *self._measured[:start]):
-            is_first = not measured.trials
-            subject = measured.subject
-            trial = self._observers.inspector.complete(subject, self._run(subject))
-            measured.add(number, trial)
-            self._observers.journal(self.report())
-            if is_first:
-                self._observers.inspector.check(subject, trial)
+        order = (*self._measured[start:], *self._measured[:start])
+        description = f"round {number + 1} of {self._schedule.rounds} on {self._executor.facts.name}"
+        with self._observers.progress.stage(description, len(order)) as advance:
+            for measured in order:
+                self._run_trial(number, measured)
+                advance(1)
+
+    def _run_trial(self, number: int, measured: Measured) -> None:
+        is_first = not measured.trials
+        trial = self._observers.inspector.complete(measured.subject, self._run(measured.subject))
+        measured.add(number, trial)
+        self._observers.journal(self.report())
+        if is_first:
+            self._observers.inspector.check(measured.subject, trial)
 
     def _run(self, subject: Subject, *, profile: bool = False) -> Trial:
         schedule = self._schedule

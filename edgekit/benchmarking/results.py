@@ -1,6 +1,6 @@
 """What was measured: the document of ``edgekit benchmark --json`` (schema 1). None is what a machine cannot tell."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -101,3 +101,7 @@ class Report:
             "settings": dict(self.settings),
             "environment": dict(self.environment),
         }
+
+
+Journal = Callable[[Report], None]
+"""Given everything that was measured so far, after each trial."""

@@ -9,10 +9,12 @@ from typing import Any
 
 from edgekit.benchmarking.runners import Prepared
 from edgekit.errors import ModelError, UsageError
+from edgekit.interface import Precision
 from edgekit.release.manifest import FILE_NAME
 from edgekit.runtimes import Delegation, Fallback, find_runtime
 
 _FORMATS = {".tflite": "tflite", ".mnn": "mnn", ".onnx": "onnx"}
+_PRECISIONS = (*map(str, Precision), "mixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _promising(artifact: Artifact, entry: Mapping[str, Any]) -> Artifact:
         sha256=artifact.sha256,
         bytes=artifact.bytes,
         target=entry["target"],
-        precision=entry.get("precision"),
+        precision=entry["precision"] if entry.get("precision") in _PRECISIONS else None,
         promised=_delegation(entry.get("delegation")),
     )
 

@@ -1,0 +1,165 @@
+"""``edgekit.benchmark``: the whole flow from artifacts and a device to a report."""
+
+import platform
+import secrets
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import Unpack
+
+import edgekit
+from edgekit.benchmarking.cores import choose_cores
+from edgekit.benchmarking.executors import Executor, open_executor
+from edgekit.benchmarking.promises import Promises, promising_runtime
+from edgekit.benchmarking.protocol import Observers, measure
+from edgekit.benchmarking.report_file import ReportFile
+from edgekit.benchmarking.results import Journal, Report
+from edgekit.benchmarking.runners import Prepared, Runner
+from edgekit.benchmarking.runners.choice import default_runner
+from edgekit.benchmarking.schedule import Schedule
+from edgekit.benchmarking.settings import BenchmarkKeywords, BenchmarkSettings
+from edgekit.benchmarking.subjects import Artifact, Subject, is_artifact, matching_artifact, resolve_artifacts
+from edgekit.errors import UsageError
+from edgekit.profiles.device import Device, load_device
+from edgekit.profiles.target import Target, load_target
+
+_PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "MNN", "numpy")
+
+_OWN_RUNNERS = ("edgekit", "python")
+_OWN_DELEGATES = ("xnnpack", "none")
+
+
+def benchmark(
+    artifacts: str | PathLike[str] | Sequence[str | PathLike[str]], **keywords: Unpack[BenchmarkKeywords]
+) -> Report:
+    """Measure ``artifacts`` (files, manifests or folders of exports); see :class:`BenchmarkKeywords`.
+
+    Raises UsageError, ModelError, ProfileError or DependencyError for what cannot be used, DeviceError when the device
+    or a program fails, and GateError when an artifact is less accelerated than promised. ``out`` and ``journal`` have
+    what was measured until then.
+    """
+    settings = BenchmarkSettings.of(keywords)
+    device = load_device(settings.device)
+    chosen = _artifacts([artifacts] if isinstance(artifacts, str | PathLike) else artifacts, settings)
+    target = _target(device, settings)
+    journal = _journal(settings)
+    with ExitStack() as stack:
+        with settings.progress.stage(f"connecting to {device.name}"):
+            executor = stack.enter_context(open_executor(device))
+        schedule = _schedule(executor, device, settings)
+        draft = _draft(executor, schedule, settings)
+        subjects = _subjects(chosen, executor, device, target, settings)
+        promises = Promises(device.name, device.kind == "local", target)
+        return measure(executor, subjects, schedule, draft, Observers(journal, promises, settings.progress))
+
+
+def _artifacts(arguments: Sequence[str | PathLike[str]], settings: BenchmarkSettings) -> list[Artifact]:
+    """The artifacts in the order in which they are reported: the baseline first."""
+    artifacts = resolve_artifacts([Path(argument) for argument in arguments], settings.runtime)
+    if settings.compare is not None:
+        if not is_artifact(settings.compare):
+            raise UsageError(
+                f"--compare {settings.compare}: expected an artifact or an export to measure beside the others; "
+                "edgekit history compares recorded runs"
+            )
+        baseline = matching_artifact(settings.compare, artifacts[0])
+        if any(baseline.path.resolve() == artifact.path.resolve() for artifact in artifacts):
+            raise UsageError(f"--compare {settings.compare}: {baseline.path} is among the artifacts already")
+        artifacts = [baseline, *artifacts]
+    if settings.delegate is not None and all(artifact.format != "tflite" for artifact in artifacts):
+        raise UsageError(f"--delegate {settings.delegate}: none of the artifacts is a .tflite file, which it is for")
+    return artifacts
+
+
+def _target(device: Device, settings: BenchmarkSettings) -> Target | None:
+    name = settings.target or device.target
+    return None if name is None else load_target(name)
+
+
+def _schedule(executor: Executor, device: Device, settings: BenchmarkSettings) -> Schedule:
+    threads = settings.threads or device.threads
+    schedule = Schedule.full(threads, choose_cores(executor, device, threads), device.cool_down_s)
+    schedule = replace(schedule, profile=settings.profile)
+    schedule = schedule.quick() if settings.quick else schedule
+    return schedule if settings.duration is None else schedule.lasting(settings.duration)
+
+
+def _draft(executor: Executor, schedule: Schedule, settings: BenchmarkSettings) -> Report:
+    """The report without results."""
+    now = datetime.now(UTC)
+    return Report(
+        run_id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        started=now.isoformat(timespec="seconds"),
+        device=executor.facts,
+        results=(),
+        settings=settings.to_json() | schedule.to_json(),
+        environment=_environment(),
+    )
+
+
+def _journal(settings: BenchmarkSettings) -> Journal:
+    """Writes the file of ``--out``, then tells the caller."""
+    file = None if settings.out is None else ReportFile(settings.out)
+    if file is not None:
+        file.require_writable()
+
+    def journal(report: Report) -> None:
+        if file is not None:
+            file.write(report)
+        if settings.journal is not None:
+            settings.journal(report)
+
+    return journal
+
+
+def _subjects(
+    artifacts: Sequence[Artifact],
+    executor: Executor,
+    device: Device,
+    target: Target | None,
+    settings: BenchmarkSettings,
+) -> list[Subject]:
+    """Every artifact on the device, with the program that measures it there."""
+    prepared: dict[str, tuple[Runner, Prepared]] = {}
+    subjects = []
+    with settings.progress.stage(f"preparing {device.name}", len(artifacts)) as advance:
+        for artifact in artifacts:
+            if artifact.format not in prepared:
+                runner = default_runner(device, artifact.format)
+                prepared[artifact.format] = runner, runner.prepare(executor, device, artifact.format)
+            runner, program = prepared[artifact.format]
+            delegate = _delegate(artifact, runner.name, device, target, settings)
+            subjects.append(Subject(artifact, runner.name, program, executor.push(artifact.path), delegate))
+            advance(1)
+    return subjects
+
+
+def _delegate(
+    artifact: Artifact, runner: str, device: Device, target: Target | None, settings: BenchmarkSettings
+) -> str | None:
+    """What was asked for, else what the target has where the measuring program has it, else XNNPACK."""
+    if artifact.format != "tflite":
+        return None
+    if runner not in _OWN_RUNNERS:
+        runtime = promising_runtime(artifact, target)
+        return settings.delegate or (runtime.accelerator if runtime else "xnnpack")
+    if settings.delegate not in (None, *_OWN_DELEGATES):
+        raise UsageError(
+            f"--delegate {settings.delegate}: {device.name} has {' and '.join(_OWN_DELEGATES)} only; "
+            "expected an Android device, whose benchmark_model has it"
+        )
+    return settings.delegate or "xnnpack"
+
+
+def _environment() -> dict[str, str]:
+    found = {"edgekit": edgekit.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
