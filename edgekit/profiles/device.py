@@ -1,5 +1,6 @@
 """Device profiles: the machines that artifacts are measured on. devices/README.md has every key."""
 
+import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,12 @@ class Device:
     runners: Mapping[str, RunnerProfile] = field(default_factory=dict)
     python: str | None = None
     model: str | None = None
+
+    def fits(self, serial: str, model: str | None) -> bool:
+        """Whether an attached device is the one that this adb profile is for."""
+        if self.serial not in (None, serial) and not fnmatch.fnmatchcase(serial, self.serial or ""):
+            return False
+        return self.model is None or fnmatch.fnmatchcase(model or "", self.model)
 
 
 def load_device(name: str) -> Device:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from edgekit.benchmarking.executors import DeviceFacts
-from edgekit.benchmarking.executors.adb.client import Adb, last_words
-from edgekit.benchmarking.executors.adb.connection import QUICK_S, Connection
+from edgekit.benchmarking.executors.adb.client import Adb
+from edgekit.benchmarking.executors.adb.connection import Connection
 from edgekit.benchmarking.executors.adb.executor import read_device_facts
-from edgekit.benchmarking.executors.adb.listing import Listed, advice, parse_devices
+from edgekit.benchmarking.executors.adb.listing import Listed, advice, list_devices
 from edgekit.errors import DeviceError
 
 
@@ -26,13 +26,7 @@ class AttachedDevice:
 def attached() -> list[AttachedDevice]:
     """All devices that adb lists. Raises DependencyError without adb, DeviceError when its server does not start."""
     adb = Adb()
-    try:
-        listing = adb.run(["devices", "-l"], timeout=QUICK_S)
-    except TimeoutError:
-        raise DeviceError(f"{adb.path} devices hangs; type `adb kill-server` and try again") from None
-    if listing.exit_code != 0:
-        raise DeviceError(f"{adb.path} devices failed: {last_words(listing.stderr)}; type `adb kill-server`")
-    return [_describe(adb, listed) for listed in parse_devices(listing.stdout)]
+    return [_describe(adb, listed) for listed in list_devices(adb)]
 
 
 def _describe(adb: Adb, listed: Listed) -> AttachedDevice:

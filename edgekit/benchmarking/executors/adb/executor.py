@@ -12,10 +12,11 @@ from edgekit.benchmarking.executors import Completed, DeviceFacts
 from edgekit.benchmarking.executors.adb.client import Adb, last_words
 from edgekit.benchmarking.executors.adb.connection import QUICK_S, Connection, quoted
 from edgekit.benchmarking.executors.adb.files import Store, content_name, items
+from edgekit.benchmarking.executors.adb.listing import find_serial
 from edgekit.benchmarking.executors.adb.session import PID_FILE, end_program, session_folder
 from edgekit.benchmarking.executors.adb.settings import fixed_performance
 from edgekit.benchmarking.facts import read_facts
-from edgekit.errors import DeviceError, ProfileError
+from edgekit.errors import DeviceError
 from edgekit.profiles.device import Device
 
 DEFAULT_FOLDER = "/data/local/tmp/edgekit"
@@ -27,9 +28,8 @@ _CANNOT_START = 126
 @contextmanager
 def open_executor(device: Device) -> Iterator["AdbExecutor"]:
     """Connect to ``device``; see :func:`edgekit.benchmarking.executors.open_executor`."""
-    if device.serial is None:
-        raise ProfileError(f'{device.path or device.name}: "serial" is missing; `adb devices` shows it')
-    connection = Connection(Adb(), device.serial)
+    adb = Adb()
+    connection = Connection(adb, find_serial(adb, device))
     with ExitStack() as stack:
         if connection.open():
             stack.callback(_leave, connection)

@@ -4,6 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edgekit.benchmarking.executors.adb.client import Adb, last_words
+from edgekit.errors import DeviceError
+from edgekit.profiles.device import Device
+
+_LISTING_S = 20.0
 _HEADING = "List of devices attached"
 _LINE = re.compile(r"(?P<serial>\S+)\s+(?P<state>no permissions|no device|\S+)(?P<rest>.*)")
 
@@ -37,6 +42,37 @@ class Listed:
 def advice(state: str) -> str:
     """What to do about a device in this state; nothing for one that can be used."""
     return _ADVICE.get(state, "unplug it and plug it in again, then look at `adb devices`")
+
+
+def list_devices(adb: Adb) -> list[Listed]:
+    """What ``adb devices -l`` lists. Raises DeviceError."""
+    try:
+        listing = adb.run(["devices", "-l"], timeout=_LISTING_S)
+    except TimeoutError:
+        raise DeviceError(f"{adb.path} devices hangs; type `adb kill-server` and try again") from None
+    if listing.exit_code != 0:
+        raise DeviceError(f"{adb.path} devices failed: {last_words(listing.stderr)}; type `adb kill-server`")
+    return parse_devices(listing.stdout)
+
+
+def find_serial(adb: Adb, device: Device) -> str:
+    """The serial of the one listed device that fits a profile. Raises DeviceError.
+
+    A serial without a pattern is taken as it is: it may be an address that adb has yet to connect to.
+    """
+    if device.serial is not None and device.model is None and not set("*?") & set(device.serial):
+        return device.serial
+    wanted = " ".join(
+        f'{key} = "{value}"' for key, value in (("serial", device.serial), ("model", device.model)) if value
+    )
+    listed = list_devices(adb)
+    fitting = [each.serial for each in listed if device.fits(each.serial, each.model)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DeviceError(f'{device.name}: {", ".join(fitting)} fit {wanted}; make "serial" fit one of them')
+    there = ", ".join(f"{each.serial} ({each.model or each.state})" for each in listed) or "none"
+    raise DeviceError(f"{device.name}: no attached device fits {wanted} (attached: {there}); {advice('missing')}")
 
 
 def parse_devices(text: str) -> list[Listed]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgekit.benchmarking.elf import require_abi
 from edgekit.benchmarking.executors import Completed, DeviceFacts
 from edgekit.benchmarking.executors.ssh import scripts
 from edgekit.benchmarking.executors.ssh.connection import CONNECT_S, Connection, Reply
@@ -64,6 +65,8 @@ class SshExecutor:
     def push(self, path: Path, *, executable: bool = False, keep: bool = False) -> str:
         """Send a file or the files of a folder, each unless it is there with the same sha256. Raises DeviceError."""
         tree = read_tree(path, executable)
+        for file in tree.files:
+            require_abi(file.path, (self.facts.abi,) if self.facts.abi else (), self._label)
         kept, own = f"{self._base}/{tree.sha256}", f"{self._session}/{tree.sha256}"
         present = self._present(tree, [kept] if keep else [kept, own])
         folder = next((folder for folder, files in present.items() if len(files) == len(tree.files)), None)
