@@ -1,0 +1,160 @@
+"""The order of trials, repeats of throttled rounds, and what is kept when a device dies; with a device that is fake."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from edgekit.benchmarking.protocol import MAXIMUM_COOL_DOWNS, Observers, measure
+from edgekit.benchmarking.results import Report
+from edgekit.benchmarking.runners import OpTime, Trial, Workload
+from edgekit.benchmarking.schedule import Schedule
+from edgekit.benchmarking.subjects import Subject
+from edgekit.errors import DeviceError, GateError
+from edgekit.progress import Silent
+from tests.benchmarking.fakes import FakeExecutor, FakeProgram, Watcher, draft, schedule, subject, trial
+
+# Sizing the probe asks once roughly and once for the time before.
+SIZING = [0.1, 0.1]
+
+
+def constant(time_ms: float) -> FakeProgram:
+    return FakeProgram(lambda workload, count: trial(*[time_ms] * 4))
+
+
+def run(
+    executor: FakeExecutor, subjects: Sequence[Subject], plan: Schedule | None = None, watcher: Watcher | None = None
+) -> Report:
+    watcher = watcher or Watcher()
+    return measure(executor, subjects, plan or schedule(), draft(executor), Observers(watcher, watcher, Silent()))
+
+
+def three() -> list[Subject]:
+    return [subject(name, constant(time)) for name, time in (("a", 2.0), ("b", 3.0), ("c", 1.0))]
+
+
+def test_each_round_runs_every_artifact_and_begins_with_another_one() -> None:
+    executor = FakeExecutor()
+    run(executor, three(), schedule(rounds=4))
+    rounds = ["".join(executor.programs[start : start + 3]) for start in range(0, 12, 3)]
+    assert rounds == ["abc", "bca", "cab", "abc"]
+
+
+def test_programs_are_pinned_by_a_mask_before_the_command() -> None:
+    executor = FakeExecutor()
+    run(executor, three())
+    assert all(command[:2] == ["taskset", "c"] for command in executor.commands)
+
+
+def test_the_workload_is_what_the_schedule_says() -> None:
+    program = constant(1.0)
+    run(FakeExecutor(), [subject("a.tflite", program, "none")], schedule(rounds=1))
+    (workload,) = program.workloads
+    assert workload == Workload("tflite", "a.tflite", 2, schedule().limits, "none", (2, 3))
+
+
+def test_results_have_the_artifacts_order_and_ratios_to_the_first() -> None:
+    report = run(FakeExecutor(), three())
+    assert [result.path for result in report.results] == ["a", "b", "c"]
+    assert [result.ratio for result in report.results] == [1.0, 1.5, 0.5]
+    assert report.complete and all(result.valid and result.rounds == 4 for result in report.results)
+
+
+def test_a_drift_that_hits_all_alike_is_not_in_the_ratio() -> None:
+    def drifting(base: float) -> Callable[[Workload, int], Trial]:
+        return lambda workload, count: trial(*[base * (1 + count)] * 3)
+
+    subjects = [subject("a", FakeProgram(drifting(1.0))), subject("b", FakeProgram(drifting(1.2)))]
+    baseline, other = run(FakeExecutor(), subjects, schedule(rounds=8)).results
+    assert other.ratio == pytest.approx(1.2) and other.ratio_ci == pytest.approx((1.2, 1.2))
+    assert baseline.cv is not None and baseline.cv > 0.4
+
+
+def test_a_throttled_round_is_measured_again_after_cooling_down() -> None:
+    found = iter([5.0, 9.0, 5.5])
+    program = FakeProgram(lambda workload, count: trial(next(found)))
+    slow_twice = [0.15, 0.15]
+    executor = FakeExecutor(probe_seconds=[*SIZING, 0.1, *slow_twice, 0.1, 0.1])
+    (result,) = run(executor, [subject("a", program)], schedule(rounds=2)).results
+    assert result.round_medians_ms == (5.0, 5.5)
+    assert result.valid and not result.throttled and result.slowdown == pytest.approx(1.0)
+
+
+def test_one_slow_look_of_the_probe_is_noise() -> None:
+    executor = FakeExecutor(probe_seconds=[*SIZING, 0.15, 0.1])
+    (result,) = run(executor, [subject("a", constant(1.0))], schedule(rounds=1)).results
+    assert len(executor.programs) == 1 and result.valid
+
+
+def test_a_device_that_stays_throttled_is_measured_to_the_end_but_not_valid() -> None:
+    executor = FakeExecutor(probe_seconds=[*SIZING, 0.1, 0.1, 0.15])
+    results = run(executor, three(), schedule(rounds=6)).results
+    assert len(executor.programs) == 6 * 3, "without recovery no round is repeated"
+    for result in results:
+        assert result.throttled and not result.valid and result.rounds == 6
+        assert result.slowdown == pytest.approx(1.5)
+
+
+def test_a_device_that_throttles_in_every_round_is_repeated_a_bounded_number_of_times() -> None:
+    # Slow after every round (two looks), fast after every cool-down.
+    executor = FakeExecutor(probe_seconds=[*SIZING, *[0.15, 0.15, 0.1] * MAXIMUM_COOL_DOWNS, 0.15])
+    (result,) = run(executor, [subject("a", constant(1.0))], schedule(rounds=2)).results
+    assert len(executor.programs) == 1 + MAXIMUM_COOL_DOWNS + 1
+    assert result.throttled and not result.valid
+
+
+def test_it_waits_as_long_as_the_profile_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("edgekit.benchmarking.protocol.time.sleep", waits.append)
+    executor = FakeExecutor(probe_seconds=[*SIZING, 0.15, 0.15, 0.15, 0.15, 0.1, 0.1])
+    run(executor, [subject("a", constant(1.0))], schedule(rounds=1, cool_down_s=45.0))
+    assert waits == [45.0, 45.0]
+
+
+def test_everything_measured_so_far_is_journalled_after_each_trial() -> None:
+    watcher = Watcher()
+    run(FakeExecutor(), three(), schedule(rounds=2), watcher)
+    counted = [sum(result.rounds for result in report.results) for report in watcher.reports]
+    assert counted == [1, 2, 3, 4, 5, 6, 6]
+    assert [report.complete for report in watcher.reports] == [False] * 6 + [True]
+    assert not any(result.valid for result in watcher.reports[2].results), "not every round was measured"
+
+
+def test_a_device_that_dies_keeps_what_was_measured() -> None:
+    watcher = Watcher()
+    with pytest.raises(DeviceError, match="unplugged"):
+        run(FakeExecutor(dies_after=7), three(), schedule(rounds=4), watcher)
+    last = watcher.reports[-1]
+    assert [result.rounds for result in last.results] == [2, 2, 3] and not last.complete
+    assert [result.ratio for result in last.results] == [1.0, 1.5, 0.5]
+
+
+def test_the_state_is_that_before_and_that_after_the_last_round() -> None:
+    (result,) = run(FakeExecutor(), [subject("a", constant(1.0))], schedule(rounds=3)).results
+    assert (result.state.load_average, result.state_after.load_average) == (0.0, 3.0)
+
+
+def test_an_artifact_that_breaks_a_promise_is_told_after_its_first_trial() -> None:
+    class Strict(Watcher):
+        def check(self, subject: Subject, trial: Trial) -> None:
+            if subject.artifact.path.name == "b":
+                raise GateError("b: too slow")
+
+    strict = Strict()
+    executor = FakeExecutor()
+    with pytest.raises(GateError, match="b: too slow"):
+        run(executor, three(), schedule(), strict)
+    assert executor.programs == ["a", "b"]
+    assert [result.path for result in strict.reports[-1].results] == ["a", "b"]
+
+
+def test_the_profile_is_of_a_trial_of_its_own() -> None:
+    operations = (OpTime("CONV_2D", "stem", 0.5),)
+
+    def found(workload: Workload, count: int) -> Trial:
+        if not workload.profile:
+            return trial(1.0)
+        return Trial(runs=1, mean_ms=99.0, times_ms=(99.0,), profile=operations)
+
+    report = run(FakeExecutor(), [subject("a", FakeProgram(found))], schedule(rounds=2, profile=True))
+    (result,) = report.results
+    assert result.profile == operations and result.median_ms == 1.0 and result.runs == 2
