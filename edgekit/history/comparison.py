@@ -85,13 +85,18 @@ class Comparison:
         The ratio itself is judged and not its interval: no run passes because it was noisy. Raises UsageError for a
         limit that is none.
         """
-        if not (math.isfinite(fail_above) and fail_above > 0):
-            raise UsageError(f"--fail-above {fail_above}: expected a ratio above 0, like 1.05")
+        check_limit(fail_above)
         faults = [fault for pair in self.pairs if (fault := _fault(pair, fail_above))]
         if not self.new.complete:
             faults += [f"{path} is missing in the new run, which was not finished" for path in self.only_old]
         if faults:
             raise GateError("; ".join(faults))
+
+
+def check_limit(fail_above: float) -> None:
+    """Raise UsageError for what is no ratio."""
+    if not (math.isfinite(fail_above) and fail_above > 0):
+        raise UsageError(f"--fail-above {fail_above}: expected a ratio above 0, like 1.05")
 
 
 def compare_reports(old: Found, new: Found) -> Comparison:

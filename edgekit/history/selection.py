@@ -1,13 +1,20 @@
 """Which runs and measurements are asked for, and the rows that come back."""
 
+import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from edgekit.errors import HistoryError, UsageError
+
 _LARGEST_INTEGER = 2**63 - 1
+_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AGO = re.compile(r"([0-9]{1,6})(min|h|d|w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,41 @@ def select_runs(connection: sqlite3.Connection, selection: Selection, limit: int
     )
     rows = connection.execute(query, (*values, limit or _LARGEST_INTEGER)).fetchall()
     return [_run(list(group)) for _, group in groupby(rows, key=lambda row: row["run_id"])]
+
+
+def select(
+    *, device: str | None = None, artifact: str | None = None, runtime: str | None = None, since: str | None = None
+) -> Selection:
+    """What the flags of ``edgekit history`` ask for. Raises UsageError, and HistoryError for an unreadable artifact."""
+    path = None if artifact is None else Path(artifact)
+    return Selection(
+        device=device,
+        artifact=str(path) if path is not None and path.is_file() else artifact,
+        sha256=_sha256(path) if path is not None and path.is_file() else None,
+        runtime=runtime,
+        since=None if since is None else parse_since(since),
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read: {error.strerror}; expected an artifact") from error
+
+
+def parse_since(text: str) -> datetime:
+    """``2026-11-01``, ``2026-11-01T18:30`` (local time) or how long ago: ``90min``, ``12h``, ``7d``, ``2w``.
+
+    Raises UsageError.
+    """
+    try:
+        if ago := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"--since {text}: expected a date like 2026-11-01, or 90min, 12h, 7d or 2w") from None
 
 
 def bindable(value: Any) -> Any:

@@ -1,0 +1,157 @@
+"""The table of ``edgekit benchmark``, and of ``edgekit history show``."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from edgekit.console.terminal import error_console, new_table, spell_number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgekit.benchmarking.executors import DeviceFacts
+    from edgekit.benchmarking.results import Report, Result
+
+_MEGABYTE = 1e6
+_SLOWEST = 10
+_SLOW_GOVERNORS = ("powersave", "conservative")
+_HOT_STATUS = 2
+"""Android's THERMAL_STATUS_MODERATE: from here on it throttles visibly."""
+
+_COLUMNS = (
+    *("artifact", "runtime", "delegate", "#threads", "#median ms", "#p90", "#p99", "#CV %", "#ratio [95 % CI]"),
+    *("#load ms", "#first ms", "#peak MB", "#accelerated", ""),
+)
+
+
+def show_report(report: "Report", *, console: "Console | None" = None) -> None:
+    """The figures of every artifact, the slowest operations where there is a profile, and what to know beside them.
+
+    Prints on stderr unless ``console`` is another one.
+    """
+    console = console or error_console()
+    table = new_table(*_COLUMNS)
+    for result, name in zip(report.results, short_paths([each.path for each in report.results]), strict=True):
+        table.add_row(*cells(*_row(result, name)))
+    if report.results:
+        console.print(table)
+    for result in report.results:
+        if result.profile:
+            _show_profile(console, result)
+    for line in (_device_line(report.device), *_notes(report)):
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def short_paths(paths: Sequence[str]) -> list[str]:
+    """The paths without what all of them begin with; a single one, or equal ones, as file name."""
+    parts = [Path(path).parts for path in paths]
+    shared = 0
+    while all(len(each) > shared + 1 and each[shared] == parts[0][shared] for each in parts):
+        shared += 1
+    return [str(Path(*each[shared:])) for each in parts]
+
+
+def spell_flags(result: "Result") -> str:
+    """What is wrong with a result, in a word."""
+    if result.throttled:
+        return "throttled"
+    return "" if result.valid else "not valid"
+
+
+def _row(result: "Result", name: str) -> tuple[str, ...]:
+    interval = "" if result.ratio_ci is None else f" [{result.ratio_ci[0]:.3f}, {result.ratio_ci[1]:.3f}]"
+    return (
+        name,
+        " ".join(filter(None, (result.runtime, result.runtime_version))),
+        result.delegate or "",
+        str(result.threads),
+        spell_milliseconds(result.median_ms),
+        spell_milliseconds(result.p90_ms),
+        spell_milliseconds(result.p99_ms),
+        spell_number(None if result.cv is None else result.cv * 100, 1),
+        spell_number(result.ratio, 3) + interval,
+        spell_number(result.load_ms, 1),
+        spell_milliseconds(result.first_ms),
+        spell_number(None if result.peak_memory_bytes is None else result.peak_memory_bytes / _MEGABYTE, 1),
+        _accelerated(result),
+        spell_flags(result),
+    )
+
+
+def spell_milliseconds(value: float | None) -> str:
+    """A time with four digits that count: microseconds matter below a millisecond, not above a second."""
+    if value is None:
+        return ""
+    return f"{value:.1f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _accelerated(result: "Result") -> str:
+    if result.accelerated_ops is None:
+        return "unknown"
+    return f"{result.accelerated_ops}/{'?' if result.total_ops is None else result.total_ops}"
+
+
+def _show_profile(console: "Console", result: "Result") -> None:
+    """The slowest operations of one result."""
+    whole = sum(operation.mean_ms for operation in result.profile)
+    slowest = sorted(result.profile, key=lambda operation: -operation.mean_ms)[:_SLOWEST]
+    table = new_table("op", "node", "#mean ms", "#%", "accelerated")
+    for operation in slowest:
+        share = 100 * operation.mean_ms / whole if whole else 0.0
+        accelerated = {True: "yes", False: "no", None: ""}[operation.accelerated]
+        table.add_row(
+            *cells(operation.op, operation.node, spell_milliseconds(operation.mean_ms), f"{share:.1f}", accelerated)
+        )
+    console.print(printable(f"slowest operations of {result.path}:"), markup=False, soft_wrap=True)
+    console.print(table)
+    if len(result.profile) > _SLOWEST:
+        rest = whole - sum(operation.mean_ms for operation in slowest)
+        console.print(
+            f"and {len(result.profile) - _SLOWEST} more, {spell_milliseconds(rest)} ms together", markup=False
+        )
+
+
+def _device_line(device: "DeviceFacts") -> str:
+    """Where it was measured."""
+    known = [text for text in (device.model, device.soc, device.abi, device.os) if text]
+    return f"measured on {device.name}" + (f" ({', '.join(known)})" if known else "")
+
+
+def _notes(report: "Report") -> Iterator[str]:
+    """What makes figures less than they seem; a note that holds for all results is said once."""
+    if not report.complete:
+        yield "not finished: these are the figures so far"
+    found: dict[str, list[str]] = {}
+    for result in report.results:
+        for note in _notes_of(result):
+            found.setdefault(note, []).append(result.path)
+    for note, paths in found.items():
+        yield note if len(paths) == len(report.results) else f"{', '.join(paths)}: {note}"
+
+
+def _notes_of(result: "Result") -> Iterator[str]:
+    if result.throttled:
+        slower = f" ({result.slowdown:.2f}x slower)" if result.slowdown else ""
+        yield f"throttled{slower} and stayed so: not valid; cool the device and measure again"
+    elif not result.valid:
+        yield "not every round was measured: not valid"
+    if not result.cores:
+        yield "not pinned to cores: expect more spread"
+    if result.state.governor in _SLOW_GOVERNORS:
+        yield f"governor {result.state.governor}: slower than it could be, and less steady; set performance"
+    if result.state.thermal_status is not None and result.state.thermal_status >= _HOT_STATUS:
+        yield f"thermal status {result.state.thermal_status} before measuring: the device was hot"
+    if result.statistic != "runs":
+        yield f"the median is that of {result.statistic}: {result.runner} does not tell each run"
+
+
+def cells(*texts: str) -> list[Text]:
+    """Texts as cells of a table: brackets in file names are no markup."""
+    return [Text(printable(text)) for text in texts]
+
+
+def printable(text: str) -> str:
+    """A path that is not UTF-8 has characters that no terminal takes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,141 @@
+"""The tables of ``edgekit history``."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.console.benchmark import cells, printable, show_report, spell_milliseconds
+from edgekit.console.chart import draw_chart
+from edgekit.console.terminal import new_table, output_console, spell_number
+
+if TYPE_CHECKING:
+    from edgekit.benchmarking.results import Report, Result, State
+    from edgekit.history.comparison import Comparison, Pair
+    from edgekit.history.selection import Measurement, Run
+    from edgekit.history.series import Plot
+
+_PATH_PARTS = 2
+
+
+def runs_json(runs: Sequence["Run"], path: Path) -> dict[str, Any]:
+    """The document of ``edgekit history --json`` (schema 1)."""
+    return {"schema": 1, "history": str(path), "runs": [_run_json(run) for run in runs]}
+
+
+def _run_json(run: "Run") -> dict[str, Any]:
+    return {
+        "run": run.run_id,
+        "started": run.started.isoformat(),
+        "complete": run.complete,
+        "device": {"name": run.device, "kind": run.device_kind, "model": run.device_model},
+        "results": [{"index": each.position} | _without_position(each) for each in run.measurements],
+    }
+
+
+def _without_position(measurement: "Measurement") -> dict[str, Any]:
+    return {name: value for name, value in asdict(measurement).items() if name != "position"}
+
+
+def show_runs(runs: Sequence["Run"]) -> None:
+    """One line per result, the run's id at its first."""
+    table = new_table(
+        *("run", "started", "device", "#index", "artifact", "runtime", "#threads"),
+        *("#median ms", "#p90", "#CV %", "#ratio", ""),
+    )
+    for run in runs:
+        head = (run.run_id, f"{run.started.astimezone():%Y-%m-%d %H:%M}", run.device)
+        for each in run.measurements:
+            table.add_row(*cells(*head, *_figures(each, run)))
+            head = ("", "", "")
+        if not run.measurements:
+            table.add_row(*cells(*head, "", "no results"))
+    output_console().print(table)
+
+
+def _figures(each: "Measurement", run: "Run") -> tuple[str, ...]:
+    flags = (
+        "throttled" if each.throttled else "",
+        "" if each.valid or each.throttled else "not valid",
+        "" if run.complete else "not finished",
+    )
+    return (
+        str(each.position),
+        "/".join(Path(each.path).parts[-_PATH_PARTS:]),
+        "/".join(filter(None, (each.runtime, each.delegate))),
+        str(each.threads),
+        spell_milliseconds(each.median_ms),
+        spell_milliseconds(each.p90_ms),
+        spell_number(None if each.cv is None else each.cv * 100, 1),
+        spell_number(each.ratio, 3),
+        ", ".join(filter(None, flags)),
+    )
+
+
+def show_run(report: "Report") -> None:
+    """One run: its figures, and with what and in which state it was measured."""
+    console = output_console()
+    console.print(printable(f"run {report.run_id} of {report.started}"), markup=False, soft_wrap=True)
+    show_report(report, console=console)
+    table = new_table("", "key", "value")
+    for what, mapping in (("settings", report.settings), ("environment", report.environment)):
+        for key, value in mapping.items():
+            table.add_row(*cells(what, key, str(value)))
+            what = ""
+    for result in report.results:
+        for key, value in _details(result):
+            table.add_row(*cells(Path(result.path).name if key == "sha256" else "", key, value))
+    console.print(table)
+
+
+def _details(result: "Result") -> list[tuple[str, str]]:
+    return [
+        ("sha256", result.sha256),
+        ("path", result.path),
+        ("bytes", str(result.bytes)),
+        ("measured by", f"{result.runner}, {result.runs} runs in {result.rounds} rounds"),
+        ("cores", " ".join(map(str, result.cores)) or "not pinned"),
+        ("before", _spell_state(result.state)),
+        ("after", _spell_state(result.state_after)),
+    ]
+
+
+def _spell_state(state: "State") -> str:
+    known = [f"{key} {value}" for key, value in asdict(state).items() if value is not None]
+    return ", ".join(known) or "unknown"
+
+
+def show_comparison(comparison: "Comparison") -> None:
+    """Old and new figures side by side; below, what makes them hard to compare."""
+    console = output_console()
+    table = new_table(
+        *("artifact", "runtime", "#threads", "#old ms", "#new ms", "#new/old [95 % interval]", "verdict"),
+    )
+    for pair in comparison.pairs:
+        table.add_row(*cells(*_pair_row(pair)))
+    console.print(table)
+    notes = [f"{pair.name}: {note}" for pair in comparison.pairs for note in pair.notes]
+    missing = [f"only in the old run: {path}" for path in comparison.only_old]
+    added = [f"only in the new run: {path}" for path in comparison.only_new]
+    for note in (*notes, *missing, *added, *comparison.notes):
+        console.print(printable(note), markup=False, soft_wrap=True)
+
+
+def _pair_row(pair: "Pair") -> tuple[str, ...]:
+    interval = "" if pair.ratio_ci is None else f" [{pair.ratio_ci[0]:.3f}, {pair.ratio_ci[1]:.3f}]"
+    return (
+        pair.name,
+        "/".join(filter(None, (pair.new.runtime, pair.new.delegate))),
+        str(pair.new.threads),
+        spell_milliseconds(pair.old.median_ms),
+        spell_milliseconds(pair.new.median_ms),
+        spell_number(pair.ratio, 3) + interval,
+        pair.verdict,
+    )
+
+
+def show_plot(plot: "Plot") -> None:
+    """The plot in letters."""
+    console = output_console()
+    for line in draw_chart(plot, min(console.width, 120)):
+        console.print(printable(line), markup=False, soft_wrap=True)

@@ -1,0 +1,88 @@
+"""A plot as a PNG or SVG file, by matplotlib (``pip install 'edgekit[plot]'``), which needs no screen."""
+
+import importlib.util
+import io
+import os
+import warnings
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TYPE_CHECKING
+
+from edgekit.errors import DependencyError, HistoryError, UsageError
+from edgekit.history.series import Plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".svg")
+
+_INCHES = (9.0, 4.8)
+_LEGEND_LINE = 0.22
+_MOST_DATES = 8
+
+
+def require_figure(path: Path) -> None:
+    """Raise UsageError when ``path`` has another suffix, DependencyError when matplotlib is not installed."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--out {path}: expected a file name that ends in .png or .svg")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DependencyError(f"{path}: PNG and SVG need matplotlib: pip install 'edgekit[plot]'")
+
+
+def save_figure(plot: Plot, path: Path) -> None:
+    """Write the plot; the same plot gives the same file. A hollow marker is a figure that is not valid.
+
+    Raises UsageError, DependencyError, and HistoryError when the file cannot be written.
+    """
+    require_figure(path)
+    content = _draw(plot, path.suffix.lower()[1:])
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(content)
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise HistoryError(f"{path}: cannot be written: {error.strerror}; expected a place for a file") from error
+
+
+def _draw(plot: Plot, format_name: str) -> bytes:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure  # not pyplot, which keeps a global figure and looks for a screen
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "edgekit", "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(_INCHES[0], _INCHES[1] + _LEGEND_LINE * len(plot.series)), layout="constrained")
+        axes = figure.add_subplot()
+        _draw_series(axes, plot)
+        _label_axes(axes, plot)
+        figure.legend(loc="outside lower left", frameon=False, fontsize="small")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a letter that the font does not have
+            figure.savefig(buffer, format=format_name, dpi=150, metadata={"Date": None} if format_name == "svg" else {})
+    return buffer.getvalue()
+
+
+def _draw_series(axes: "Axes", plot: Plot) -> None:
+    for number, series in enumerate(plot.series):
+        color = f"C{number}"
+        places = [point.at for point in series.points]
+        # A label that begins with "_" would be left out, and "$" would begin a formula.
+        label = f"{ascii_uppercase[number]}  {series.label}".replace("$", r"\$")
+        axes.plot(places, [point.value for point in series.points], color=color, linewidth=1, alpha=0.6)
+        filled = [color if point.valid else "white" for point in series.points]
+        values = [point.value for point in series.points]
+        axes.scatter(places, values, s=28, c=filled, edgecolors=color, zorder=3)
+        axes.plot([], [], color=color, marker="o", markersize=5, linewidth=1, label=label)
+
+
+def _label_axes(axes: "Axes", plot: Plot) -> None:
+    axes.set_title(plot.title, loc="left", fontsize="medium")
+    if plot.is_wide:
+        axes.set_yscale("log")
+    axes.grid(axis="y", alpha=0.25)
+    axes.margins(x=0.03)
+    last = len(plot.starts) - 1
+    places = sorted({round(last * step / (_MOST_DATES - 1)) for step in range(_MOST_DATES)})
+    axes.set_xticks(places, [plot.starts[at].astimezone().strftime("%Y-%m-%d\n%H:%M") for at in places])
+    axes.tick_params(labelsize="small")
