@@ -4,6 +4,7 @@ The protocol is that of ``protocol.txt`` in Android's platform/packages/modules/
 compression: the features that are offered are the ones that are served.
 """
 
+import contextlib
 import os
 import queue
 import socket
@@ -104,10 +105,8 @@ class Transport(threading.Thread):
     def disconnect(self) -> None:
         for stream in list(self._streams.values()):
             stream.close()
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
     def _receive(self, size: int) -> bytes:
@@ -156,12 +155,8 @@ class Transport(threading.Thread):
         threading.Thread(target=self._serve, args=(service, stream, name), daemon=True).start()
 
     def _serve(self, service: Service, stream: Stream, name: str) -> None:
-        try:
+        with contextlib.suppress(EOFError, OSError):
             service(stream, name)
-        except (EOFError, OSError):
-            pass
         if self._streams.pop(stream.local, None):
-            try:
+            with contextlib.suppress(OSError):
                 self.send("CLSE", stream.local, stream.remote)
-            except OSError:
-                pass
