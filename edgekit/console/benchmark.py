@@ -20,10 +20,11 @@ _SLOW_GOVERNORS = ("powersave", "conservative")
 _HOT_STATUS = 2
 """Android's THERMAL_STATUS_MODERATE: from here on it throttles visibly."""
 
-_COLUMNS = (
-    *("artifact", "runtime", "delegate", "#threads", "#median ms", "#p90", "#p99", "#CV %", "#ratio [95 % CI]"),
-    *("#load ms", "#first ms", "#peak MB", "#accelerated", ""),
-)
+_NARROW = 140
+"""Terminals of fewer columns get the figures in two tables."""
+_RATIO = "#ratio [95 % CI]"
+_LATENCY = ("runtime", "#threads", "#median ms", "#p90", "#p99", "#CV %", _RATIO, "")
+_REST = ("#load ms", "#first ms", "#peak MB", "#accelerated", "version")
 
 
 def show_report(report: "Report", *, console: "Console | None" = None) -> None:
@@ -32,16 +33,34 @@ def show_report(report: "Report", *, console: "Console | None" = None) -> None:
     Prints on stderr unless ``console`` is another one.
     """
     console = console or error_console()
-    table = new_table(*_COLUMNS)
-    for result, name in zip(report.results, short_paths([each.path for each in report.results]), strict=True):
-        table.add_row(*cells(*_row(result, name)))
     if report.results:
-        console.print(table)
+        _show_figures(console, report)
     for result in report.results:
         if result.profile:
             _show_profile(console, result)
     for line in (_device_line(report.device), *_notes(report)):
         console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _show_figures(console: "Console", report: "Report") -> None:
+    names = short_paths([each.path for each in report.results])
+    latency = [(name, *_latency(each)) for name, each in zip(names, report.results, strict=True)]
+    rest = [_rest(each) for each in report.results]
+    if console.width < _NARROW:
+        _print_table(console, ("artifact", *_LATENCY), latency)
+        _print_table(console, ("artifact", *_REST), [(name, *row) for name, row in zip(names, rest, strict=True)])
+    else:
+        rows = [(*first[:-1], *second, first[-1]) for first, second in zip(latency, rest, strict=True)]
+        _print_table(console, ("artifact", *_LATENCY[:-1], *_REST, ""), rows)
+
+
+def _print_table(console: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = new_table(*columns)
+    for column in table.columns:
+        column.no_wrap = column.no_wrap or column.header == _RATIO.strip("#")
+    for row in rows:
+        table.add_row(*cells(*row))
+    console.print(table)
 
 
 def short_paths(paths: Sequence[str]) -> list[str]:
@@ -60,23 +79,27 @@ def spell_flags(result: "Result") -> str:
     return "" if result.valid else "not valid"
 
 
-def _row(result: "Result", name: str) -> tuple[str, ...]:
+def _latency(result: "Result") -> tuple[str, ...]:
     interval = "" if result.ratio_ci is None else f" [{result.ratio_ci[0]:.3f}, {result.ratio_ci[1]:.3f}]"
     return (
-        name,
-        " ".join(filter(None, (result.runtime, result.runtime_version))),
-        result.delegate or "",
+        "/".join(filter(None, (result.runtime, result.delegate))),
         str(result.threads),
         spell_milliseconds(result.median_ms),
         spell_milliseconds(result.p90_ms),
         spell_milliseconds(result.p99_ms),
         spell_number(None if result.cv is None else result.cv * 100, 1),
         spell_number(result.ratio, 3) + interval,
+        spell_flags(result),
+    )
+
+
+def _rest(result: "Result") -> tuple[str, ...]:
+    return (
         spell_number(result.load_ms, 1),
         spell_milliseconds(result.first_ms),
         spell_number(None if result.peak_memory_bytes is None else result.peak_memory_bytes / _MEGABYTE, 1),
         _accelerated(result),
-        spell_flags(result),
+        result.runtime_version or "",
     )
 
 
@@ -120,15 +143,20 @@ def _device_line(device: "DeviceFacts") -> str:
 
 
 def _notes(report: "Report") -> Iterator[str]:
-    """What makes figures less than they seem; a note that holds for all results is said once."""
+    """What makes figures less than they seem."""
     if not report.complete:
         yield "not finished: these are the figures so far"
+    yield from merge_notes([(result.path, tuple(_notes_of(result))) for result in report.results])
+
+
+def merge_notes(named: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """Notes with the names of what they are about; one that holds for all is said once."""
     found: dict[str, list[str]] = {}
-    for result in report.results:
-        for note in _notes_of(result):
-            found.setdefault(note, []).append(result.path)
-    for note, paths in found.items():
-        yield note if len(paths) == len(report.results) else f"{', '.join(paths)}: {note}"
+    for name, notes in named:
+        for note in notes:
+            found.setdefault(note, []).append(name)
+    for note, names in found.items():
+        yield note if len(names) == len(named) else f"{', '.join(names)}: {note}"
 
 
 def _notes_of(result: "Result") -> Iterator[str]:

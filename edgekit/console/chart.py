@@ -3,10 +3,12 @@
 import math
 from string import ascii_uppercase
 
+from edgekit.history.figure import NOT_VALID
 from edgekit.history.series import Plot, Point, Series
 
 _ROWS = 16
 _TICKS_EVERY = 5
+_SEVERAL = "*"
 _LABEL = 11
 """Columns of a tick's value and the axis."""
 
@@ -19,10 +21,10 @@ def draw_chart(plot: Plot, width: int) -> list[str]:
     columns = max(width - _LABEL, 10)
     scale = _Scale(plot)
     grid = [[" "] * columns for _ in range(_ROWS)]
-    for letter, series in reversed(list(zip(ascii_uppercase, plot.series, strict=False))):
+    for series in plot.series:
         _draw_line(grid, series, scale, columns)
-        for point in series.points:
-            grid[scale.row(point.value)][scale.column(point.at, columns)] = letter if point.valid else letter.lower()
+    for letter, series in zip(ascii_uppercase, plot.series, strict=False):
+        _draw_points(grid, series, letter, scale, columns)
     ticks = range(0, _ROWS, _TICKS_EVERY)
     lines = [
         (scale.tick(row).rjust(_LABEL - 2) + " ┤" if row in ticks else " " * (_LABEL - 1) + "│") + "".join(cells)
@@ -30,7 +32,7 @@ def draw_chart(plot: Plot, width: int) -> list[str]:
     ]
     lines = [line.rstrip() for line in lines]
     lines.append(" " * (_LABEL - 1) + "└" + "─" * columns)
-    return [plot.title, *lines, _dates(plot, columns), "", *_legend(plot)]
+    return [plot.title, *lines, _dates(plot, columns), "", *_legend(plot, grid)]
 
 
 class _Scale:
@@ -60,6 +62,13 @@ class _Scale:
         return math.log10(value) if self._wide else value
 
 
+def _draw_points(grid: list[list[str]], series: Series, letter: str, scale: _Scale, columns: int) -> None:
+    for point in series.points:
+        row, column = scale.row(point.value), scale.column(point.at, columns)
+        is_free = grid[row][column] in (" ", "·", letter, letter.lower())
+        grid[row][column] = (letter if point.valid else letter.lower()) if is_free else _SEVERAL
+
+
 def _draw_line(grid: list[list[str]], series: Series, scale: _Scale, columns: int) -> None:
     """Dots between neighbouring points."""
     for before, after in zip(series.points, series.points[1:], strict=False):
@@ -82,7 +91,7 @@ def _dates(plot: Plot, columns: int) -> str:
     return " " * _LABEL + first + last.rjust(max(columns - len(first), len(last) + 1))
 
 
-def _legend(plot: Plot) -> list[str]:
+def _legend(plot: Plot, grid: list[list[str]]) -> list[str]:
     lines = []
     for letter, series in zip(ascii_uppercase, plot.series, strict=False):
         first, last = series.points[0].value, series.points[-1].value
@@ -90,5 +99,7 @@ def _legend(plot: Plot) -> list[str]:
         times = f" ({last / first:.3f}x in {len(series.points)} runs)" if len(series.points) > 1 and first else ""
         lines.append(f"{letter}  {series.label}: {change}{times}")
     if any(not point.valid for series in plot.series for point in series.points):
-        lines.append("small letters: not valid (throttled, or not every round was measured)")
+        lines.append(f"small letters: {NOT_VALID}")
+    if any(_SEVERAL in row for row in grid):
+        lines.append(f"{_SEVERAL}  several in one place")
     return lines

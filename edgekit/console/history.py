@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.console.benchmark import cells, printable, show_report, spell_milliseconds
+from edgekit.console.benchmark import cells, merge_notes, printable, show_report, spell_milliseconds
 from edgekit.console.chart import draw_chart
 from edgekit.console.terminal import new_table, output_console, spell_number
 
@@ -43,6 +43,8 @@ def show_runs(runs: Sequence["Run"]) -> None:
         *("run", "started", "device", "#index", "artifact", "runtime", "#threads"),
         *("#median ms", "#p90", "#CV %", "#ratio", ""),
     )
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for run in runs:
         head = (run.run_id, f"{run.started.astimezone():%Y-%m-%d %H:%M}", run.device)
         for each in run.measurements:
@@ -114,7 +116,7 @@ def show_comparison(comparison: "Comparison") -> None:
     for pair in comparison.pairs:
         table.add_row(*cells(*_pair_row(pair)))
     console.print(table)
-    notes = [f"{pair.name}: {note}" for pair in comparison.pairs for note in pair.notes]
+    notes = merge_notes([(pair.name, pair.notes) for pair in comparison.pairs])
     missing = [f"only in the old run: {path}" for path in comparison.only_old]
     added = [f"only in the new run: {path}" for path in comparison.only_new]
     for note in (*notes, *missing, *added, *comparison.notes):

@@ -2,10 +2,10 @@
 
 import importlib.util
 import io
+import math
 import os
 import warnings
 from pathlib import Path
-from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DependencyError, HistoryError, UsageError
@@ -14,11 +14,12 @@ from edgekit.history.series import Plot
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NOT_VALID = "not valid (throttled, or not every round was measured)"
 SUFFIXES = (".png", ".svg")
 
 _INCHES = (9.0, 4.8)
 _LEGEND_LINE = 0.22
-_MOST_DATES = 8
+_MOST_DATES = 7
 
 
 def require_figure(path: Path) -> None:
@@ -67,13 +68,15 @@ def _draw_series(axes: "Axes", plot: Plot) -> None:
     for number, series in enumerate(plot.series):
         color = f"C{number}"
         places = [point.at for point in series.points]
-        # A label that begins with "_" would be left out, and "$" would begin a formula.
-        label = f"{ascii_uppercase[number]}  {series.label}".replace("$", r"\$")
+        label = series.label.replace("$", r"\$")  # which would begin a formula
+        label = f"./{label}" if label.startswith("_") else label  # which would be left out of the legend
         axes.plot(places, [point.value for point in series.points], color=color, linewidth=1, alpha=0.6)
         filled = [color if point.valid else "white" for point in series.points]
         values = [point.value for point in series.points]
         axes.scatter(places, values, s=28, c=filled, edgecolors=color, zorder=3)
         axes.plot([], [], color=color, marker="o", markersize=5, linewidth=1, label=label)
+    if any(not point.valid for series in plot.series for point in series.points):
+        axes.plot([], [], "o", color="grey", fillstyle="none", markersize=5, label=NOT_VALID)
 
 
 def _label_axes(axes: "Axes", plot: Plot) -> None:
@@ -82,7 +85,6 @@ def _label_axes(axes: "Axes", plot: Plot) -> None:
         axes.set_yscale("log")
     axes.grid(axis="y", alpha=0.25)
     axes.margins(x=0.03)
-    last = len(plot.starts) - 1
-    places = sorted({round(last * step / (_MOST_DATES - 1)) for step in range(_MOST_DATES)})
+    places = range(len(plot.starts))[:: -math.ceil(len(plot.starts) / _MOST_DATES)]  # the newest always has its date
     axes.set_xticks(places, [plot.starts[at].astimezone().strftime("%Y-%m-%d\n%H:%M") for at in places])
     axes.tick_params(labelsize="small")

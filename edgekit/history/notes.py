@@ -45,9 +45,11 @@ def _of_runs(old: Report, new: Report) -> Iterator[str]:
         if not report.complete:
             yield f"the {word} run was not finished"
     before, after = asdict(old.device), asdict(new.device)
-    yield from _differences("device", {key: before[key] for key in _DEVICE}, {key: after[key] for key in _DEVICE})
-    yield from _differences("settings", old.settings, new.settings)
-    yield from _differences("environment", old.environment, new.environment)
+    yield from _differences(
+        "another device", {key: before[key] for key in _DEVICE}, {key: after[key] for key in _DEVICE}
+    )
+    yield from _differences("other settings", old.settings, new.settings)
+    yield from _differences("another environment", old.environment, new.environment)
 
 
 def _of_results(old: Result, new: Result) -> Iterator[str]:
@@ -57,9 +59,9 @@ def _of_results(old: Result, new: Result) -> Iterator[str]:
     if old.sha256 == new.sha256:
         yield "the same file"
     yield from _differences(
-        "measured", {key: getattr(old, key) for key in _RESULT}, {key: getattr(new, key) for key in _RESULT}
+        "measured otherwise", {key: getattr(old, key) for key in _RESULT}, {key: getattr(new, key) for key in _RESULT}
     )
-    yield from _differences("state", *_states(old, new))
+    yield from _differences("another state", *_states(old, new))
 
 
 def _states(old: Result, new: Result) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -87,7 +89,7 @@ def _differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> I
     ]
     if changed:
         more = f", and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
-        yield f"{what} differs: {', '.join(changed[:_MOST])}{more}"
+        yield f"{what}: {', '.join(changed[:_MOST])}{more}"
 
 
 def _plain(value: Any) -> Any:
