@@ -1,5 +1,6 @@
 """The devices that can be measured on: those with a profile, and those that are attached. ``edgekit devices``."""
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -151,12 +152,17 @@ def _over_adb(device: Device, fitting: Sequence["AttachedDevice"], adb_answers: 
     if not adb_answers:
         return _status(device, "unknown", None)
     if not fitting:
-        advice = "plug it in or switch it on, then look for it in `adb devices`"
-        return _status(device, "not attached", False, advice=advice)
+        return _status(device, "not attached", False, advice=_how_to_attach(device))
     if len(fitting) > 1:
         serials = ", ".join(each.serial for each in fitting)
         return _status(device, "not usable", False, advice=f'{serials} fit its profile; make "serial" fit one of them')
     return _with_attached(_status(device, "ready", True), fitting[0])
+
+
+def _how_to_attach(device: Device) -> str:
+    if re.fullmatch(r"[^*?]+:[0-9]+", device.serial or ""):
+        return f"switch it on, then type `adb connect {device.serial}`"
+    return "plug it in or switch it on, then look for it in `adb devices`"
 
 
 def _unprofiled(attached: "AttachedDevice") -> DeviceStatus:
@@ -172,7 +178,7 @@ def _with_attached(status: DeviceStatus, attached: "AttachedDevice") -> DeviceSt
 
 
 def _fits(device: Device, attached: "AttachedDevice") -> bool:
-    return device.kind == "adb" and device.fits(attached.serial, attached.model)
+    return device.kind == "adb" and device.fits(attached.serial, attached.listed_model)
 
 
 def _status(device: Device, state: str, usable: bool | None, **facts: Any) -> DeviceStatus:

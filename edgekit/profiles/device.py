@@ -49,10 +49,11 @@ class RunnerProfile:
 class Device:
     """One machine. ``threads`` is how many a runtime gets there; ``labels`` are free words to select devices by.
 
-    ``serial`` and ``model`` (adb: shell patterns, like ``emulator-*`` or ``Pixel 8*``; the device is the attached one
-    that fits both) and ``host`` (ssh: anything that the OpenSSH client takes) say how to reach it. ``cores`` are
-    pinned; empty: the fastest ones are chosen. ``cool_down_s`` is how long to wait when it has throttled. ``target`` is
-    the target profile whose promises of acceleration hold there. ``folder`` is where files go on the device.
+    How to reach it: ``serial`` and ``model`` (adb) are shell patterns, like ``emulator-*`` or ``Pixel 8*``, of what
+    ``adb devices -l`` has, and it is the attached device that fits both; ``host`` (ssh) is anything that the OpenSSH
+    client takes. ``cores`` are pinned; empty: the fastest ones are chosen. ``cool_down_s`` is how long to wait when it
+    has throttled. ``target`` is the target profile whose promises of acceleration hold there. ``folder`` is where files
+    go on the device.
     ``python`` is the interpreter there whose packages hold the runtimes; None: ``python3``, here the one that runs.
     """
 

@@ -1,8 +1,7 @@
 """Which devices adb sees, and what each of them is or needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgekit.benchmarking.executors import DeviceFacts
 from edgekit.benchmarking.executors.adb.client import Adb
 from edgekit.benchmarking.executors.adb.connection import Connection
 from edgekit.benchmarking.executors.adb.executor import read_device_facts
@@ -12,7 +11,10 @@ from edgekit.errors import DeviceError
 
 @dataclass(frozen=True, slots=True)
 class AttachedDevice:
-    """A device that adb lists. ``state`` is adb's word, "device" for one that can be used; ``advice`` is empty then."""
+    """A device that adb lists. ``state`` is adb's word, "device" for one that can be used; ``advice`` is empty then.
+
+    ``listed_model`` is the model as `adb devices -l` has it, without its maker: what profiles go by.
+    """
 
     serial: str
     state: str
@@ -21,6 +23,7 @@ class AttachedDevice:
     abi: str | None = None
     os: str | None = None
     advice: str = ""
+    listed_model: str | None = None
 
 
 def attached() -> list[AttachedDevice]:
@@ -30,15 +33,12 @@ def attached() -> list[AttachedDevice]:
 
 
 def _describe(adb: Adb, listed: Listed) -> AttachedDevice:
+    device = AttachedDevice(listed.serial, listed.state, model=listed.model, listed_model=listed.model)
     if listed.state != "device":
-        return AttachedDevice(listed.serial, listed.state, model=listed.model, advice=advice(listed.state))
+        return replace(device, advice=advice(listed.state))
     connection = Connection(adb, listed.serial)
     try:
         facts = read_device_facts(connection, connection.name)
     except DeviceError as error:
-        return AttachedDevice(listed.serial, listed.state, model=listed.model, advice=str(error))
-    return _usable(listed, facts)
-
-
-def _usable(listed: Listed, facts: DeviceFacts) -> AttachedDevice:
-    return AttachedDevice(listed.serial, listed.state, facts.model or listed.model, facts.soc, facts.abi, facts.os)
+        return replace(device, advice=str(error))
+    return replace(device, model=facts.model or listed.model, soc=facts.soc, abi=facts.abi, os=facts.os)
