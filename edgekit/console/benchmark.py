@@ -20,8 +20,7 @@ _SLOW_GOVERNORS = ("powersave", "conservative")
 _HOT_STATUS = 2
 """Android's THERMAL_STATUS_MODERATE: from here on it throttles visibly."""
 
-_NARROW = 140
-"""Terminals of fewer columns get the figures in two tables."""
+# Two tables: one would not fit a terminal.
 _RATIO = "#ratio [95 % CI]"
 _LATENCY = ("runtime", "#threads", "#median ms", "#p90", "#p99", "#CV %", _RATIO, "")
 _REST = ("#load ms", "#first ms", "#peak MB", "#accelerated", "version")
@@ -44,23 +43,13 @@ def show_report(report: "Report", *, console: "Console | None" = None) -> None:
 
 def _show_figures(console: "Console", report: "Report") -> None:
     names = short_paths([each.path for each in report.results])
-    latency = [(name, *_latency(each)) for name, each in zip(names, report.results, strict=True)]
-    rest = [_rest(each) for each in report.results]
-    if console.width < _NARROW:
-        _print_table(console, ("artifact", *_LATENCY), latency)
-        _print_table(console, ("artifact", *_REST), [(name, *row) for name, row in zip(names, rest, strict=True)])
-    else:
-        rows = [(*first[:-1], *second, first[-1]) for first, second in zip(latency, rest, strict=True)]
-        _print_table(console, ("artifact", *_LATENCY[:-1], *_REST, ""), rows)
-
-
-def _print_table(console: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = new_table(*columns)
-    for column in table.columns:
-        column.no_wrap = column.no_wrap or column.header == _RATIO.strip("#")
-    for row in rows:
-        table.add_row(*cells(*row))
-    console.print(table)
+    for columns, row in ((_LATENCY, _latency), (_REST, _rest)):
+        table = new_table("artifact", *columns)
+        for column in table.columns:
+            column.no_wrap = column.no_wrap or column.header in ("runtime", _RATIO.strip("#"))
+        for name, result in zip(names, report.results, strict=True):
+            table.add_row(*cells(name, *row(result)))
+        console.print(table)
 
 
 def short_paths(paths: Sequence[str]) -> list[str]:

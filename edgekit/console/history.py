@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
 
 from edgekit.console.benchmark import cells, merge_notes, printable, show_report, spell_milliseconds
 from edgekit.console.chart import draw_chart
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from edgekit.history.series import Plot
 
 _PATH_PARTS = 2
+_FIGURES = ("  run  ", "artifact", "runtime", "#median ms", "#p90", "#CV %", "#ratio", "")
+_PAIR = ("artifact", "runtime", "#old ms", "#new ms", "#new/old [95 % interval]", "verdict")
 
 
 def runs_json(runs: Sequence["Run"], path: Path) -> dict[str, Any]:
@@ -38,40 +43,49 @@ def _without_position(measurement: "Measurement") -> dict[str, Any]:
 
 
 def show_runs(runs: Sequence["Run"]) -> None:
-    """One line per result, the run's id at its first."""
-    table = new_table(
-        *("run", "started", "device", "#index", "artifact", "runtime", "#threads"),
-        *("#median ms", "#p90", "#CV %", "#ratio", ""),
-    )
-    for column in table.columns[:2]:
-        column.no_wrap = True
+    """A line per run, and one per result below it."""
+    rows = [_figures(each) for run in runs for each in run.measurements]
+    title, *lines = _align(_FIGURES, rows)
+    rest = iter(lines)
+    console = output_console()
+    console.print(title, style="bold", soft_wrap=True)
     for run in runs:
-        head = (run.run_id, f"{run.started.astimezone():%Y-%m-%d %H:%M}", run.device)
-        for each in run.measurements:
-            table.add_row(*cells(*head, *_figures(each, run)))
-            head = ("", "", "")
+        console.print(printable(_head(run)), markup=False, soft_wrap=True)
+        for line in islice(rest, len(run.measurements)):
+            console.print(line, markup=False, soft_wrap=True)
         if not run.measurements:
-            table.add_row(*cells(*head, "", "no results"))
-    output_console().print(table)
+            console.print("    no results")
 
 
-def _figures(each: "Measurement", run: "Run") -> tuple[str, ...]:
-    flags = (
-        "throttled" if each.throttled else "",
-        "" if each.valid or each.throttled else "not valid",
-        "" if run.complete else "not finished",
-    )
+def _head(run: "Run") -> str:
+    model = f" ({run.device_model})" if run.device_model else ""
+    state = "" if run.complete else ", not finished"
+    return f"{run.run_id}  {run.started.astimezone():%Y-%m-%d %H:%M}  {run.device}{model}{state}"
+
+
+def _figures(each: "Measurement") -> tuple[str, ...]:
     return (
-        str(each.position),
+        f"    :{each.position}",
         "/".join(Path(each.path).parts[-_PATH_PARTS:]),
-        "/".join(filter(None, (each.runtime, each.delegate))),
-        str(each.threads),
+        f"{'/'.join(filter(None, (each.runtime, each.delegate)))} x{each.threads}",
         spell_milliseconds(each.median_ms),
         spell_milliseconds(each.p90_ms),
         spell_number(None if each.cv is None else each.cv * 100, 1),
         spell_number(each.ratio, 3),
-        ", ".join(filter(None, flags)),
+        "throttled" if each.throttled else "" if each.valid else "not valid",
     )
+
+
+def _align(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Title and rows as lines of columns (``#`` begins the title of numbers); a narrow terminal would fold a table."""
+    plain = [title.strip("#") for title in titles]
+    widths = [max(map(cell_len, column)) for column in zip(plain, *rows, strict=True)]
+    lines = []
+    for row in (plain, *rows):
+        gaps = [" " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)]
+        each = zip(titles, row, gaps, strict=True)
+        lines.append("  ".join(gap + text if title.startswith("#") else text + gap for title, text, gap in each))
+    return [printable(line.rstrip()) for line in lines]
 
 
 def show_run(report: "Report") -> None:
@@ -110,12 +124,11 @@ def _spell_state(state: "State") -> str:
 def show_comparison(comparison: "Comparison") -> None:
     """Old and new figures side by side; below, what makes them hard to compare."""
     console = output_console()
-    table = new_table(
-        *("artifact", "runtime", "#threads", "#old ms", "#new ms", "#new/old [95 % interval]", "verdict"),
-    )
-    for pair in comparison.pairs:
-        table.add_row(*cells(*_pair_row(pair)))
-    console.print(table)
+    title, *lines = _align(_PAIR, [_pair_row(pair) for pair in comparison.pairs])
+    console.print(title, style="bold", soft_wrap=True)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print()
     notes = merge_notes([(pair.name, pair.notes) for pair in comparison.pairs])
     missing = [f"only in the old run: {path}" for path in comparison.only_old]
     added = [f"only in the new run: {path}" for path in comparison.only_new]
@@ -127,8 +140,7 @@ def _pair_row(pair: "Pair") -> tuple[str, ...]:
     interval = "" if pair.ratio_ci is None else f" [{pair.ratio_ci[0]:.3f}, {pair.ratio_ci[1]:.3f}]"
     return (
         pair.name,
-        "/".join(filter(None, (pair.new.runtime, pair.new.delegate))),
-        str(pair.new.threads),
+        f"{'/'.join(filter(None, (pair.new.runtime, pair.new.delegate)))} x{pair.new.threads}",
         spell_milliseconds(pair.old.median_ms),
         spell_milliseconds(pair.new.median_ms),
         spell_number(pair.ratio, 3) + interval,
