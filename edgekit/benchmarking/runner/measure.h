@@ -1,0 +1,28 @@
+/* When a model has warmed up, and how long it takes. */
+#ifndef EDGEKIT_MEASURE_H
+#define EDGEKIT_MEASURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "options.h"
+
+struct timing {
+    int64_t first_ns;
+    long warmup_runs;
+    bool settled;
+    int64_t *times_ns;
+    size_t count;
+};
+
+/* The monotonic clock, in nanoseconds. */
+int64_t now_ns(void);
+
+/* The first run, the warm-up and the timed runs. */
+struct timing measure(void (*run)(void), const struct limits *limits);
+
+/* The most memory that this process had in use (VmHWM), in KiB; -1 when the system does not tell. */
+long peak_memory_kb(void);
+
+#endif

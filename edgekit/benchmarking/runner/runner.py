@@ -1,0 +1,517 @@
+#!/usr/bin/env python3
+"""Measures one model in one runtime and writes one line of JSON: edgekit-runner in Python.
+
+One file that runs by itself on Python 3.7 or later with numpy and the runtime's wheel (ai-edge-litert or
+tflite-runtime, onnxruntime, MNN), so that it can be sent to a board. Its command line, exit codes and output are those
+of the C program (options.c, process.h, main.c). Timed is one call into the runtime, nothing else: no copies, no garbage
+collection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+Array = Any
+
+NO_LIBRARY, MODEL_REFUSED, INFERENCE_FAILED, INPUT_OUTPUT = 3, 4, 5, 6
+
+# Warm-up has settled when the medians of two consecutive windows differ by less than this. A window has so many runs
+# and takes so long, but two runs do for models that take longer than a second.
+SETTLED_CHANGE = 0.02
+WINDOW_RUNS, WINDOW_NS = 5, 50_000_000
+SLOW_WINDOW_RUNS, SLOW_RUN_NS = 2, 1_000_000_000
+
+# A profile is a mean over at least this many runs, and over as many as this long takes.
+PROFILE_RUNS, PROFILE_RUNS_AT_MOST, PROFILE_NS = 10, 200, 300_000_000
+PROFILE_WARMUP_RUNS = 3
+
+
+class Failure(Exception):  # noqa: N818
+    """The program ends with this exit code and reason."""
+
+    def __init__(self, code: int, reason: object) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Tensor:
+    """An input or output; ``shape`` is None when the file does not fix it."""
+
+    def __init__(self, name: str, dtype: Any, shape: Sequence[int] | None) -> None:
+        self.name = name
+        self.dtype = np.dtype(dtype)
+        self.shape = None if shape is None else tuple(int(size) for size in shape)
+
+
+class Engine:
+    """A loaded model: what a runtime must do to be measured."""
+
+    version: str | None = None
+    inputs: list[Tensor]
+    delegation: tuple[int, int, int] | None = None
+    """Operations of the file that a delegate took, all operations, and in how many parts."""
+
+    run: Callable[[], Any]
+    """One inference on what was set."""
+
+    def set_input(self, index: int, content: Array) -> None:
+        """Set the input of this number."""
+        raise NotImplementedError
+
+    def outputs(self) -> list[Array]:
+        """The outputs of the last run, in the file's order."""
+        raise NotImplementedError
+
+    def profile(self, runs: int) -> list[dict[str, Any]]:
+        """The mean time of every operation, from ``runs`` more runs; nothing when the runtime does not tell."""
+        return []
+
+
+class LiteRt(Engine):
+    """.tflite files in ai-edge-litert's interpreter, or tflite-runtime's. Neither tells the times of operations."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        try:
+            from ai_edge_litert import interpreter as module
+        except ImportError:
+            from tflite_runtime import interpreter as module  # boards with an old Python
+        resolver = module.OpResolverType
+        kind = resolver.AUTO if options.delegate == "xnnpack" else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self.interpreter = module.Interpreter(
+                model_path=options.model, num_threads=options.threads, experimental_op_resolver_type=kind
+            )
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise Failure(MODEL_REFUSED, f"LiteRT: {error}") from error
+        names = self._signature_names()
+        self.details = self.interpreter.get_input_details()
+        self.inputs = [
+            Tensor(names.get(detail["index"], detail["name"]), detail["dtype"], detail["shape"])
+            for detail in self.details
+        ]
+        for tensor, detail in zip(self.inputs, self.details):  # noqa: B905  (Python 3.7)
+            if any(size < 0 for size in detail.get("shape_signature", ())):
+                raise Failure(MODEL_REFUSED, f'{options.model}: "{tensor.name}" has a dynamic dimension')
+        self.run = self.interpreter.invoke
+        self.delegation = self._delegation()
+
+    def set_input(self, index: int, content: Array) -> None:
+        """See :class:`Engine`."""
+        self.interpreter.set_tensor(self.details[index]["index"], content)
+
+    def outputs(self) -> list[Array]:
+        """See :class:`Engine`."""
+        return [self.interpreter.get_tensor(detail["index"]) for detail in self.interpreter.get_output_details()]
+
+    def _signature_names(self) -> dict[int, str]:
+        list_signatures = getattr(self.interpreter, "_get_full_signature_list", dict)
+        for signature in list_signatures().values():
+            return {index: name for name, index in signature["inputs"].items()}
+        return {}
+
+    def _delegation(self) -> tuple[int, int, int] | None:
+        """DELEGATE nodes come after the file's own; each covers what lies between its inputs and its outputs."""
+        list_ops = getattr(self.interpreter, "_get_ops_details", None)
+        if list_ops is None:
+            return None
+        ops = list_ops()
+        own = [op for op in ops if op["op_name"] != "DELEGATE"]
+        producer = {int(tensor): op for op in own for tensor in op["outputs"]}
+        covered: set[int] = set()
+        for delegate in (op for op in ops if op["op_name"] == "DELEGATE"):
+            border = {int(tensor) for tensor in delegate["inputs"]}
+            pending = [int(tensor) for tensor in delegate["outputs"]]
+            while pending:
+                op = producer.get(pending.pop())
+                if op is None or int(op["index"]) in covered:
+                    continue
+                covered.add(int(op["index"]))
+                pending.extend(int(tensor) for tensor in op["inputs"] if int(tensor) not in border)
+        return len(covered), len(own), len(ops) - len(own)
+
+
+class OnnxRuntime(Engine):
+    """.onnx files on onnxruntime's CPU execution provider; inputs and outputs stay bound to the same memory."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        import onnxruntime
+
+        errors = onnxruntime.capi.onnxruntime_pybind11_state
+        names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+        self.refusals = (RuntimeError, *(getattr(errors, name) for name in names if hasattr(errors, name)))
+        self.module = onnxruntime
+        self.options = options
+        self.version = str(onnxruntime.__version__)
+        self.values: dict[str, Any] = {}
+        self.session = self._open()
+        self.binding = self.session.io_binding()
+        self.inputs = [self._tensor(argument) for argument in self.session.get_inputs()]
+        for tensor in self.inputs:
+            if tensor.shape is None:
+                raise Failure(MODEL_REFUSED, f'{options.model}: input "{tensor.name}" has a dynamic dimension')
+        self._bind_outputs(self.session, self.binding)
+        self.run = lambda: self.session.run_with_iobinding(self.binding)
+
+    def set_input(self, index: int, content: Array) -> None:
+        """See :class:`Engine`."""
+        name = self.inputs[index].name
+        self.values[name] = self.module.OrtValue.ortvalue_from_numpy(content)
+        self.binding.bind_ortvalue_input(name, self.values[name])
+
+    def outputs(self) -> list[Array]:
+        """See :class:`Engine`."""
+        return [value.numpy() for value in self.binding.get_outputs()]
+
+    def profile(self, runs: int) -> list[dict[str, Any]]:
+        """See :class:`Engine`."""
+        session = self._open(profile_prefix=f"edgekit-profile-{os.getpid()}")
+        binding = session.io_binding()
+        for name, value in self.values.items():
+            binding.bind_ortvalue_input(name, value)
+        self._bind_outputs(session, binding)
+        for _ in range(runs + PROFILE_WARMUP_RUNS):
+            session.run_with_iobinding(binding)
+        path = session.end_profiling()
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            events = json.load(file)
+        os.remove(path)  # noqa: PTH107
+        return onnxruntime_profile(events, runs)
+
+    def _open(self, profile_prefix: str | None = None) -> Any:
+        options = self.module.SessionOptions()
+        options.intra_op_num_threads = self.options.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.execution_mode = self.module.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_ENABLE_ALL
+        if profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
+        try:
+            return self.module.InferenceSession(self.options.model, options, providers=["CPUExecutionProvider"])
+        except self.refusals as error:
+            raise Failure(MODEL_REFUSED, f"onnxruntime: {error}") from error
+
+    def _tensor(self, argument: Any) -> Tensor:
+        kinds = {"float": "float32", "double": "float64"}
+        kind = argument.type[len("tensor(") : -1]
+        try:
+            dtype = np.dtype(kinds.get(kind, kind if argument.type.startswith("tensor(") else ""))
+        except TypeError as error:
+            reason = f'{self.options.model}: "{argument.name}" is {argument.type}; expected a tensor of numbers'
+            raise Failure(MODEL_REFUSED, reason) from error
+        if dtype.kind not in "biuf":
+            raise Failure(
+                MODEL_REFUSED, f'{self.options.model}: "{argument.name}" is {argument.type}; expected numbers'
+            )
+        fixed = all(isinstance(size, int) and size >= 0 for size in argument.shape)
+        return Tensor(argument.name, dtype, argument.shape if fixed else None)
+
+    def _bind_outputs(self, session: Any, binding: Any) -> None:
+        for tensor in [self._tensor(argument) for argument in session.get_outputs()]:
+            if tensor.shape is None:
+                binding.bind_output(tensor.name)
+            else:
+                value = self.module.OrtValue.ortvalue_from_numpy(np.zeros(tensor.shape, tensor.dtype))
+                binding.bind_ortvalue_output(tensor.name, value)
+
+
+class Mnn(Engine):
+    """.mnn files on MNN's CPU backend; floats are computed in float32 (precision 1 is "high") on ARM, too."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        import MNN  # never MNN.tools, which installs packages and sends telemetry
+
+        self.module = MNN
+        self.interpreter = MNN.Interpreter(options.model)
+        # Settings that are no integers are ignored.
+        settings = {"backend": "CPU", "numThread": options.threads, "precision": 1}
+        self.session = self.interpreter.createSession(settings)
+        self.input_tensors = self.interpreter.getSessionInputAll(self.session)
+        self.output_tensors = self.interpreter.getSessionOutputAll(self.session)
+        if not self.output_tensors:
+            raise Failure(MODEL_REFUSED, f"MNN: finds no outputs in {options.model}")
+        self.inputs = [self._tensor(options.model, name, tensor) for name, tensor in self.input_tensors.items()]
+        self.run = self._run
+
+    def set_input(self, index: int, content: Array) -> None:
+        """See :class:`Engine`."""
+        tensor = self.input_tensors[self.inputs[index].name]
+        layout = self.module.Tensor_DimensionType_Caffe  # plain row-major, whatever layout MNN chose inside
+        tensor.copyFrom(self.module.Tensor(content.shape, tensor.getDataType(), content, layout))
+
+    def outputs(self) -> list[Array]:
+        """See :class:`Engine`."""
+        layout = self.module.Tensor_DimensionType_Caffe
+        results = []
+        for name, tensor in self.output_tensors.items():
+            found = self._tensor(name, name, tensor)
+            buffer = np.zeros(found.shape or (), found.dtype)
+            host = self.module.Tensor(found.shape, tensor.getDataType(), buffer, layout)
+            tensor.copyToHostTensor(host)
+            results.append(np.array(host.getNumpyData(), copy=True).reshape(found.shape or ()))
+        return results
+
+    def profile(self, runs: int) -> list[dict[str, Any]]:
+        """See :class:`Engine`."""
+        times: dict[tuple[str, str], float] = {}
+        for number in range(runs + PROFILE_WARMUP_RUNS):
+            counted = 1e-3 / runs if number >= PROFILE_WARMUP_RUNS else 0.0
+            self._run_with_times(times, counted)
+        has_int8 = any("DT_INT8" in kind for kind, _ in times)
+        return [
+            {"op": kind.split()[0], "node": name, "mean_us": us, "accelerated": "DT_INT8" in kind if has_int8 else None}
+            for (kind, name), us in times.items()
+        ]
+
+    def _run(self) -> None:
+        code = self.interpreter.runSession(self.session)
+        if code:
+            raise Failure(INFERENCE_FAILED, f"MNN: error code {code}")
+
+    def _run_with_times(self, times: dict[tuple[str, str], float], factor: float) -> None:
+        started = [0]
+
+        def begin(tensors: Any, operation: Any) -> bool:
+            started[0] = time.perf_counter_ns()
+            return True
+
+        def end(tensors: Any, operation: Any) -> bool:
+            taken = time.perf_counter_ns() - started[0]
+            key = operation.getType().strip() or "?", operation.getName()
+            times[key] = times.get(key, 0.0) + taken * factor
+            return True
+
+        self.interpreter.runSessionWithCallBackInfo(self.session, begin, end)
+
+    def _tensor(self, path: str, name: str, tensor: Any) -> Tensor:
+        mnn = self.module
+        dtypes = {
+            mnn.Halide_Type_Float: "float32",
+            mnn.Halide_Type_Int: "int32",
+            mnn.Halide_Type_Uint8: "uint8",
+            mnn.Halide_Type_Int64: "int64",
+        }
+        dtype, shape = dtypes.get(tensor.getDataType()), tensor.getShape()
+        if dtype is None or any(size < 0 for size in shape):
+            raise Failure(MODEL_REFUSED, f'{path}: MNN gives "{name}" the shape {shape} and no type that it can run')
+        return Tensor(name, dtype, shape)
+
+
+RUNTIMES = {"litert": LiteRt, "onnxruntime": OnnxRuntime, "mnn": Mnn}
+
+
+def onnxruntime_profile(events: list[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
+    """The mean time of every node over the last ``runs`` runs, in the order in which they run."""
+    durations: dict[tuple[str, str], list[float]] = {}
+    ending = "_kernel_time"
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(ending):
+            key = event["args"]["op_name"], source_name(event["name"][: -len(ending)])
+            durations.setdefault(key, []).append(event["dur"])
+    return [
+        {"op": op, "node": node, "mean_us": sum(values[-runs:]) / runs, "accelerated": None}
+        for (op, node), values in durations.items()
+    ]
+
+
+def source_name(node: str) -> str:
+    """The name in the file of a node that onnxruntime has fused, which it calls NAME_token_NUMBER."""
+    name, separator, number = node.rpartition("_token_")
+    return name if separator and number.isdigit() else node
+
+
+def make_up(tensor: Tensor, generator: Any) -> Array:
+    """Seeded uniform floats in [-1, 1), random codes of 8 and signed 16 bits, zeros for other integers."""
+    shape, dtype = tensor.shape or (), tensor.dtype
+    if dtype.kind == "f":
+        return generator.uniform(-1, 1, shape).astype(dtype)
+    if dtype.name in ("int8", "uint8", "int16"):
+        limits = np.iinfo(dtype)
+        return generator.integers(limits.min, limits.max + 1, shape).astype(dtype)
+    return np.zeros(shape, dtype)
+
+
+def read_input(path: str, tensor: Tensor) -> Array:
+    """The raw content of a file as this tensor."""
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise Failure(INPUT_OUTPUT, error) from error
+    shape = tensor.shape or ()
+    expected = int(np.prod(shape, dtype=np.int64)) * tensor.dtype.itemsize
+    if content.size != expected:
+        raise Failure(INPUT_OUTPUT, f'{path}: expected {expected} bytes, which input "{tensor.name}" has')
+    return content.view(tensor.dtype).reshape(shape)
+
+
+def set_inputs(engine: Engine, given: Sequence[str]) -> None:
+    """Every input: from its file, else made up."""
+    files = dict(argument.rpartition("=")[::2] for argument in given)
+    unknown = set(files) - {tensor.name for tensor in engine.inputs}
+    if unknown:
+        raise Failure(2, f"--input {min(unknown)}: the model has no such input")
+    generator = np.random.default_rng(20)
+    for index, tensor in enumerate(engine.inputs):
+        path = files.get(tensor.name)
+        engine.set_input(index, make_up(tensor, generator) if path is None else read_input(path, tensor))
+
+
+def write_outputs(engine: Engine, folder: str) -> None:
+    """Every output of the last run as ``folder``/<index>.bin."""
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        for index, output in enumerate(engine.outputs()):
+            np.ascontiguousarray(output).tofile(os.path.join(folder, f"{index}.bin"))  # noqa: PTH118
+    except OSError as error:
+        raise Failure(INPUT_OUTPUT, error) from error
+
+
+def time_once(run: Callable[[], Any]) -> int:
+    """How long one run took, in nanoseconds."""
+    start = time.perf_counter_ns()
+    run()
+    return time.perf_counter_ns() - start
+
+
+def warm_up(run: Callable[[], Any], warmup_s: float) -> tuple[int, bool]:
+    """How many runs it took, and whether the median settled within ``warmup_s``."""
+    end = time.perf_counter_ns() + warmup_s * 1e9
+    runs, previous = 0, 0.0
+    window: list[int] = []
+    while time.perf_counter_ns() < end:
+        last = time_once(run)
+        runs += 1
+        window.append(last)
+        full = len(window) >= WINDOW_RUNS and sum(window) >= WINDOW_NS
+        if not (len(window) >= SLOW_WINDOW_RUNS if last > SLOW_RUN_NS else full):
+            continue
+        current = statistics.median(window)
+        if previous and abs(current - previous) < SETTLED_CHANGE * previous:
+            return runs, True
+        previous, window = current, []
+    return runs, False
+
+
+def timed_runs(run: Callable[[], Any], options: argparse.Namespace) -> list[int]:
+    """The time of every run, in nanoseconds, until there are enough."""
+    times: list[int] = []
+    clock = time.perf_counter_ns
+    start = clock()
+    while True:
+        before = clock()
+        run()
+        after = clock()
+        times.append(after - before)
+        elapsed = (after - start) / 1e9
+        if (len(times) >= options.min_runs and elapsed >= options.min_s) or elapsed >= options.max_s:
+            return times
+
+
+def peak_memory_kb() -> int | None:
+    """The most memory that this process had in use (VmHWM)."""
+    try:
+        with open("/proc/self/status") as file:  # noqa: PTH123
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole trial."""
+    start = time.perf_counter_ns()
+    try:
+        engine = RUNTIMES[options.runtime](options)
+    except ImportError as error:
+        raise Failure(NO_LIBRARY, error) from error
+    load_us = (time.perf_counter_ns() - start) / 1e3
+    set_inputs(engine, options.input)
+    gc.collect()
+    gc.disable()
+    first_us = time_once(engine.run) / 1e3
+    warmup_runs, settled = warm_up(engine.run, options.warmup_s)
+    times = timed_runs(engine.run, options)
+    gc.enable()
+    peak = peak_memory_kb()
+    if options.output_folder:
+        write_outputs(engine, options.output_folder)
+    runs = int(min(max(PROFILE_NS / max(1, times[-1]), PROFILE_RUNS), PROFILE_RUNS_AT_MOST))
+    accelerated, total, partitions = engine.delegation or (None, None, None)
+    return {
+        "edgekit_runner": 1,
+        "runtime": options.runtime,
+        "runtime_version": engine.version,
+        "load_us": load_us,
+        "first_us": first_us,
+        "warmup_runs": warmup_runs,
+        "settled": settled,
+        "times_ns": times,
+        "peak_memory_kb": peak,
+        "accelerated_ops": accelerated,
+        "total_ops": total,
+        "partitions": partitions,
+        "profile": engine.profile(runs) if options.profile else [],
+    }
+
+
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; ``--library`` is the C program's."""
+    parser = argparse.ArgumentParser(prog="edgekit-runner")
+    parser.add_argument("--runtime", choices=sorted(RUNTIMES), required=True)
+    parser.add_argument("--library")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--delegate", choices=("xnnpack", "none"), default="xnnpack")
+    parser.add_argument("--warmup-s", type=float, required=True)
+    parser.add_argument("--min-runs", type=int, required=True)
+    parser.add_argument("--min-s", type=float, required=True)
+    parser.add_argument("--max-s", type=float, required=True)
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--output-folder")
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args(arguments)
+    if options.threads < 1 or options.min_runs < 1 or min(options.warmup_s, options.min_s, options.max_s) < 0:
+        parser.error("--threads and --min-runs are at least 1, seconds not negative")
+    if any(not all(argument.rpartition("=")[::2]) for argument in options.input):
+        parser.error("--input: expected NAME=FILE")
+    return options
+
+
+def main() -> NoReturn:
+    """Run, write the JSON as the last line of standard output, and leave without the runtime's destructors."""
+    options = parse_options(None)
+    # Native libraries print on standard output, and not when one expects it.
+    result = os.dup(1)
+    os.dup2(2, 1)
+    code = 0
+    try:
+        document = measure(options)
+        with os.fdopen(result, "w") as file:
+            file.write(json.dumps(document) + "\n")
+    except Failure as failure:
+        code = failure.code
+        sys.stderr.write("edgekit-runner: " + " ".join(str(failure).split()) + "\n")
+    except (ValueError, RuntimeError) as error:
+        code = INFERENCE_FAILED
+        sys.stderr.write("edgekit-runner: " + " ".join(str(error).split()) + "\n")
+    except OSError as error:
+        code = INPUT_OUTPUT
+        sys.stderr.write(f"edgekit-runner: {error}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

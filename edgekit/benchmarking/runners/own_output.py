@@ -1,0 +1,96 @@
+"""What edgekit's own measuring programs take and what they write: the same for the one in C and the one in Python."""
+
+import json
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from edgekit.benchmarking.executors import Completed
+from edgekit.benchmarking.runners import OpTime, Trial, Workload
+from edgekit.errors import DeviceError, ModelError
+
+RUNTIMES = {"tflite": "litert", "onnx": "onnxruntime", "mnn": "mnn"}
+"""The runtime of each format, as ``--runtime`` takes it."""
+
+_VERSION = 1
+_MODEL_REFUSED = 4
+_MESSAGE = 500
+
+
+def arguments(workload: Workload) -> list[str]:
+    """The flags of both programs, but for the library."""
+    limits = workload.limits
+    flags = [f"--runtime={RUNTIMES[workload.format]}", f"--model={workload.model}", f"--threads={workload.threads}"]
+    flags += [f"--warmup-s={limits.warmup_s:g}", f"--min-runs={limits.min_runs}"]
+    flags += [f"--min-s={limits.min_s:g}", f"--max-s={limits.max_s:g}"]
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    if workload.delegate is not None:
+        words += ["--delegate", workload.delegate]
+    return [*words, "--profile"] if workload.profile else words
+
+
+def parse_output(completed: Completed, workload: Workload, program: str) -> Trial:
+    """What ``program`` found.
+
+    Raises ModelError when the runtime refuses the model, DeviceError with the program's last words when it failed or
+    what it wrote is not understood.
+    """
+    if completed.exit_code != 0:
+        raise _failed(completed, workload, program)
+    try:
+        document = json.loads(completed.stdout.strip().rpartition("\n")[2])
+        if document["edgekit_runner"] != _VERSION:
+            raise ValueError("another version of the program")
+        return _trial(document)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise DeviceError(
+            f"{program}: wrote {_clip(completed.stdout)!r} about {workload.model}, not understood ({error!r}); "
+            "expected the JSON of this version of edgekit's runner: put the same version there"
+        ) from error
+
+
+def _trial(document: Mapping[str, Any]) -> Trial:
+    times = tuple(time / 1e6 for time in document["times_ns"])
+    peak = document["peak_memory_kb"]
+    return Trial(
+        runs=len(times),
+        mean_ms=sum(times) / len(times),
+        times_ms=times,
+        load_ms=document["load_us"] / 1e3,
+        first_ms=document["first_us"] / 1e3,
+        warmup_runs=document["warmup_runs"],
+        peak_memory_bytes=None if peak is None else peak * 1024,
+        accelerated_ops=document["accelerated_ops"],
+        total_ops=document["total_ops"],
+        partitions=document["partitions"],
+        runtime_version=document["runtime_version"],
+        profile=tuple(_op_time(entry) for entry in document["profile"]),
+    )
+
+
+def _op_time(entry: Mapping[str, Any]) -> OpTime:
+    return OpTime(entry["op"], entry["node"], entry["mean_us"] / 1e3, entry["accelerated"])
+
+
+def _failed(completed: Completed, workload: Workload, program: str) -> DeviceError | ModelError:
+    lines = [line.strip() for line in completed.stderr.splitlines() if line.strip()]
+    words = _clip(lines[-1].removeprefix("edgekit-runner: ") if lines else "it wrote nothing")
+    if completed.exit_code == _MODEL_REFUSED:
+        return ModelError(f"{workload.model}: {words}; expected a file that this runtime runs: export it again")
+    return DeviceError(
+        f"{program} {_ending(completed.exit_code)} on {workload.model}: {words}; "
+        "expected it to run: check the file with edgekit verify, and the runtime that is installed there"
+    )
+
+
+def _ending(code: int) -> str:
+    number = -code if code < 0 else code - 128
+    if number in {signal.SIGKILL}:
+        return "was killed (SIGKILL, as when the memory is exhausted)"
+    if number in set(signal.Signals):
+        return f"crashed with {signal.Signals(number).name}"
+    return f"failed with exit code {code}"
+
+
+def _clip(text: str) -> str:
+    return " ".join(text.split())[:_MESSAGE]
