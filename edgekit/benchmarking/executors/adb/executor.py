@@ -94,7 +94,7 @@ class AdbExecutor:
         except TimeoutError:
             end_program(self._connection, self._folder)
             raise DeviceError(
-                f"{self._connection.name}: {_program(command)} was not done after {timeout:.0f} s and was stopped; "
+                f"{self._connection.name}: {_program(command)} was not done after {timeout:g} s and was stopped; "
                 "does the device sleep, or is the model too slow for it?"
             ) from None
         if completed.exit_code == _CANNOT_START:

@@ -126,7 +126,7 @@ class Store:
                     yield path
 
     def _refused(self, item: Item, output: Output) -> DeviceError:
-        words = output.stderr + output.stdout
+        words = output.stderr or output.stdout
         if any(word in words for word in _NO_ROOM):
             return self._no_room(item)
         if any(word in words for word in _NOT_ALLOWED):
