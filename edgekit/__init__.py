@@ -11,6 +11,8 @@ The functions here do what the commands of the same names do; importing this pac
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgekit.benchmarking.benchmark import benchmark
+    from edgekit.benchmarking.results import Report
     from edgekit.errors import (
         DataError,
         DependencyError,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     )
     from edgekit.inspection import Inspection, inspect
     from edgekit.pipeline import export
+    from edgekit.profiles.device import Device, list_devices, load_device
     from edgekit.profiles.target import Target, list_targets, load_target
     from edgekit.release.manifest import Manifest
 
@@ -43,6 +46,11 @@ _ERRORS = (
     "DeviceError",
 )
 _HOME = {
+    "benchmark": "edgekit.benchmarking.benchmark",
+    "Report": "edgekit.benchmarking.results",
+    "Device": "edgekit.profiles.device",
+    "list_devices": "edgekit.profiles.device",
+    "load_device": "edgekit.profiles.device",
     "export": "edgekit.pipeline",
     "inspect": "edgekit.inspection",
     "Inspection": "edgekit.inspection",
@@ -55,6 +63,7 @@ _HOME = {
 __all__ = [
     "DataError",
     "DependencyError",
+    "Device",
     "DeviceError",
     "EdgekitError",
     "GateError",
@@ -63,13 +72,17 @@ __all__ = [
     "Manifest",
     "ModelError",
     "ProfileError",
+    "Report",
     "Target",
     "UnsupportedError",
     "UsageError",
     "__version__",
+    "benchmark",
     "export",
     "inspect",
+    "list_devices",
     "list_targets",
+    "load_device",
     "load_target",
 ]
 

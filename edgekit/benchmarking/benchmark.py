@@ -1,5 +1,6 @@
 """``edgekit.benchmark``: the whole flow from artifacts and a device to a report."""
 
+import logging
 import platform
 import secrets
 from collections.abc import Sequence
@@ -23,11 +24,14 @@ from edgekit.benchmarking.runners.choice import default_runner
 from edgekit.benchmarking.schedule import Schedule
 from edgekit.benchmarking.settings import BenchmarkKeywords, BenchmarkSettings
 from edgekit.benchmarking.subjects import Artifact, Subject, is_artifact, matching_artifact, resolve_artifacts
-from edgekit.errors import UsageError
+from edgekit.errors import HistoryError, UsageError
+from edgekit.history.store import History, default_path
 from edgekit.profiles.device import Device, load_device
 from edgekit.profiles.target import Target, load_target
 
 _PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "MNN", "numpy")
+
+_log = logging.getLogger("edgekit")
 
 _OWN_RUNNERS = ("edgekit", "python")
 _OWN_DELEGATES = ("xnnpack", "none")
@@ -102,18 +106,38 @@ def _draft(executor: Executor, schedule: Schedule, settings: BenchmarkSettings) 
 
 
 def _journal(settings: BenchmarkSettings) -> Journal:
-    """Writes the file of ``--out``, then tells the caller."""
-    file = None if settings.out is None else ReportFile(settings.out)
-    if file is not None:
+    """Writes the file of ``--out`` and the history, then tells the caller."""
+    journals: list[Journal] = []
+    if settings.out is not None:
+        file = ReportFile(settings.out)
         file.require_writable()
+        journals.append(file.write)
+    if settings.history:
+        journals.append(_Recorder().record)
+    if settings.journal is not None:
+        journals.append(settings.journal)
 
     def journal(report: Report) -> None:
-        if file is not None:
-            file.write(report)
-        if settings.journal is not None:
-            settings.journal(report)
+        for each in journals:
+            each(report)
 
     return journal
+
+
+class _Recorder:
+    """Records in the history; figures that took an hour are not lost because that cannot be written."""
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def record(self, report: Report) -> None:
+        if self._failed:
+            return
+        try:
+            History(default_path()).record(report)
+        except HistoryError as error:
+            self._failed = True
+            _log.warning("not recorded in the history: %s", error)
 
 
 def _subjects(

@@ -34,6 +34,7 @@ class BenchmarkKeywords(TypedDict, total=False):
     profile: time each operation, too.
     out: a JSON file that always has what is measured so far.
     target: the target profile whose promises must hold; that of the manifest, or of the device, by default.
+    history: record the figures in the history (``edgekit history``); true by default.
     journal: called with everything that is measured so far, after each trial.
     progress: told of each stage.
     """
@@ -48,6 +49,7 @@ class BenchmarkKeywords(TypedDict, total=False):
     profile: bool
     out: _Path | None
     target: str | None
+    history: bool
     journal: Journal | None
     progress: Progress | None
 
@@ -66,6 +68,7 @@ class BenchmarkSettings:
     profile: bool = False
     out: Path | None = None
     target: str | None = None
+    history: bool = True
     journal: Journal | None = None
     progress: Progress = field(default_factory=Silent)
 
