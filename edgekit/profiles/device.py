@@ -25,7 +25,7 @@ _RUNNER_FORMATS = {
 RUNNERS = tuple(_RUNNER_FORMATS)
 
 _KEYS_OF_ONE_KIND = {"serial": "adb", "model": "adb", "host": "ssh"}
-_URL_SCHEMES = ("https://", "http://", "file://")
+_URL_SCHEMES = ("https://", "http://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _parse(root: Table) -> Device:
         cool_down_s=root.number("cool_down_s", 30.0, low=0, high=3600),
         folder=_folder(root, kind) if "folder" in root else None,
         runners=_runners(root.table("runners"), kind),
-        python=_line(root, "python") if "python" in root else None,
+        python=_python(root) if "python" in root else None,
     )
     for key in ("serial", "model", "host", "abi", "target", "folder", "python"):
         root.string(key, "-")
@@ -160,6 +160,13 @@ def _line(root: Table, key: str) -> str:
     if text.startswith("-") or not text.isprintable():
         raise root.error(key, "one printable line that does not begin with -")
     return text
+
+
+def _python(root: Table) -> str:
+    python = _line(root, "python")
+    if not python.startswith("/") and "/" in python:
+        raise root.error("python", 'an absolute path, like "/home/pi/venv/bin/python", or a name on its PATH')
+    return python
 
 
 def _folder(root: Table, kind: str) -> str:
@@ -217,10 +224,8 @@ def _check_source(table: Table, runner: RunnerProfile) -> None:
         raise table.error("url", "https://...")
     if runner.url is not None and runner.sha256 is None:
         raise ProfileError(f'{table.path}: "url" in [{table.name}] has no "sha256"; nothing is downloaded unpinned')
-    if runner.sha256 is not None and runner.url is None and runner.path is None:
-        raise ProfileError(
-            f'{table.path}: "sha256" in [{table.name}] is of nothing; expected "url" or "path" beside it'
-        )
+    if runner.sha256 is not None and runner.url is None:
+        raise ProfileError(f'{table.path}: "sha256" in [{table.name}] is for "url", which is not there')
     if runner.remote is not None and not runner.remote.startswith("/"):
         raise table.error("remote", "an absolute path on the device")
     if sum(each is not None for each in (runner.path, runner.url, runner.remote)) > 1:
