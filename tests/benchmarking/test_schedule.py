@@ -1,0 +1,27 @@
+import pytest
+
+from edgekit.benchmarking.runners import Limits
+from edgekit.benchmarking.schedule import Schedule
+
+FULL = Schedule.full(1, (), 30.0)
+
+
+def test_a_full_measurement_is_1024_runs_or_60_s() -> None:
+    assert (FULL.rounds, FULL.limits) == (16, Limits(warmup_s=5.0, min_runs=64, min_s=0.25, max_s=3.75))
+    assert FULL.rounds * FULL.limits.min_runs >= 1024 and FULL.rounds * FULL.limits.max_s == 60
+
+
+def test_a_quick_one_is_128_runs_or_10_s() -> None:
+    quick = FULL.quick()
+    assert (quick.rounds, quick.limits) == (8, Limits(warmup_s=2.0, min_runs=16, min_s=0.1, max_s=1.25))
+
+
+@pytest.mark.parametrize("schedule", [FULL, FULL.quick()])
+def test_a_duration_is_shared_by_the_rounds(schedule: Schedule) -> None:
+    limits = schedule.lasting(120.0).limits
+    assert limits.min_s == limits.max_s == pytest.approx(120 / schedule.rounds)
+
+
+def test_a_trial_may_take_much_longer_than_its_limits() -> None:
+    assert FULL.timeout_s > 10 * (FULL.limits.warmup_s + FULL.limits.max_s)
+    assert FULL.lasting(3600.0).timeout_s > 2 * 3600 / 16
