@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from edgekit.benchmarking.elf import elf_abi
@@ -89,6 +90,9 @@ class Phone:
 
     def unplug(self) -> None:
         """The cable is pulled: no connection, and no new one."""
+        # Closing alone does not wake the thread that accepts: it would take one more connection.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for transport in self._transports:
             transport.disconnect()

@@ -12,7 +12,7 @@ R58M12ABCDE            device usb:1-3 product:beyond1ltexx model:SM_G973F device
 emulator-5554          device product:sdk_gphone64_x86_64 model:sdk_gphone64_x86_64 device:emu64xa transport_id:1
 192.168.1.20:5555      offline transport_id:9
 1A281FDF6001234        unauthorized usb:1-4 transport_id:2
-0123456789ABCDEF       no permissions (user in plugdev group; are your udev rules wrong?); see [{LINK}] usb:1-1 transport_id:5
+0123456789ABCDEF       no permissions (user in plugdev group; are your udev rules wrong?); see [{LINK}] usb:1-1
 ????????????           no permissions; see [{LINK}] usb:2-1 transport_id:6
 FA6AB0301234           recovery usb:1-2 product:sailfish model:Pixel device:sailfish transport_id:4
 adb-1A28-xyz._adb-tls-connect._tcp device product:oriole model:Pixel_6 device:oriole transport_id:8

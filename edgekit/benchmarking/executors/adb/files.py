@@ -126,12 +126,13 @@ class Store:
                     yield path
 
     def _refused(self, item: Item, output: Output) -> DeviceError:
-        words = output.stderr or output.stdout
+        words = f"{output.stdout}\n{output.stderr}"
         if any(word in words for word in _NO_ROOM):
             return self._no_room(item)
-        if any(word in words for word in _NOT_ALLOWED):
+        denied = next((line for line in words.splitlines() if any(word in line for word in _NOT_ALLOWED)), None)
+        if denied:
             return DeviceError(
-                f"{self._connection.name}: may not write {item.local.name} to {self._incoming} ({last_words(words)}); "
+                f"{self._connection.name}: may not write {item.local.name} to {self._incoming} ({last_words(denied)}); "
                 'set "folder" in the device profile to one that the shell user may write to'
             )
         return DeviceError(f"{self._connection.name}: {item.local.name} could not be sent: {last_words(words)}")
