@@ -20,13 +20,14 @@ static size_t *output_order;
 
 static void *find(void *library, const char *name, const char *path) {
     void *symbol = dlsym(library, name);
-    if (!symbol) fail(NO_LIBRARY, "%s: has no %s; expected libLiteRt.so of ai-edge-litert 2.1 or later", path, name);
+    if (!symbol) fail(NO_LIBRARY, "%s: has no %s; expected libLiteRt.so of ai-edge-litert 2.1.6 or later", path, name);
     return symbol;
 }
 
 static void open_library(const char *path) {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) fail(NO_LIBRARY, "%s", dlerror());
+    find(library, LITERT_MARK, path);
 #define LITERT_FIND(result, name, ...) *(void **)&litert.name = find(library, "LiteRt" #name, path);
     LITERT_FUNCTIONS(LITERT_FIND)
 }
@@ -176,6 +177,19 @@ static void set_input(size_t index, const void *content) {
     CHECK(UnlockTensorBuffer(measured.input_buffers[index]), INFERENCE_FAILED);
 }
 
+void copy_litert_inputs(const struct litert_model *model) {
+    for (size_t i = 0; i < input_count; i++) {
+        void *from, *to;
+        size_t bytes;
+        CHECK(GetTensorBufferPackedSize(measured.input_buffers[i], &bytes), INFERENCE_FAILED);
+        CHECK(LockTensorBuffer(measured.input_buffers[i], &from, LITERT_LOCK_READ), INFERENCE_FAILED);
+        CHECK(LockTensorBuffer(model->input_buffers[i], &to, LITERT_LOCK_WRITE), INFERENCE_FAILED);
+        memcpy(to, from, bytes);
+        CHECK(UnlockTensorBuffer(model->input_buffers[i]), INFERENCE_FAILED);
+        CHECK(UnlockTensorBuffer(measured.input_buffers[i]), INFERENCE_FAILED);
+    }
+}
+
 static const void *get_output(size_t index, size_t *bytes) {
     litert_handle buffer = measured.output_buffers[output_order[index]];
     void *memory;
@@ -199,10 +213,10 @@ void load_litert(const struct options *options, struct engine *engine) {
     capture_log();
     measured = compile_litert(options, false, engine);
     find_order(&measured);
-    const char *log = release_log();
-    fprintf(stderr, "%s", log);
+    release_log();
     engine->set_input = set_input;
     engine->run = run;
     engine->get_output = get_output;
     engine->profile = profile_litert;
+    engine->tells_delegation = true;
 }

@@ -23,6 +23,9 @@ struct litert_model compile_litert(const struct options *options, bool with_prof
 /* Runs the model once. */
 void run_litert(const struct litert_model *model);
 
+/* Gives `model` the inputs of the measured one. */
+void copy_litert_inputs(const struct litert_model *model);
+
 /* See engine.h. */
 size_t profile_litert(const struct options *options, int runs, struct op_time **ops, struct delegation *delegation);
 

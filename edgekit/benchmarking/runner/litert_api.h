@@ -1,5 +1,5 @@
 /* The part of LiteRT's C API that this program calls, as the headers of github.com/google-ai-edge/LiteRT (litert/c/)
- * declare it and ai-edge-litert 2.3's libLiteRt.so exports it. Handles are opaque pointers, indices size_t, and every
+ * declare it and libLiteRt.so of ai-edge-litert 2.1.6, 2.2 and 2.3 exports it. Handles are opaque pointers, indices size_t, and every
  * function returns 0 or the number of an error. */
 #ifndef EDGEKIT_LITERT_API_H
 #define EDGEKIT_LITERT_API_H
@@ -42,6 +42,9 @@ enum {
     LITERT_BFLOAT16 = 19
 };
 
+/* What the library of 2.1.6 has and older ones, whose functions take other parameters, have not. */
+#define LITERT_MARK "LiteRtCreateModelFromFd"
+
 /* litert_common.h */
 enum { LITERT_CPU = 1 };
 enum { LITERT_LOCK_READ = 0, LITERT_LOCK_WRITE = 1 };
@@ -64,6 +67,25 @@ typedef struct {
 enum { LITERT_ANY_INTEGER = 2 };
 enum { LITERT_OPTION_ACCELERATORS = 24, LITERT_OPTION_LOG_SEVERITY = 25 };
 enum { LITERT_LOG_ERROR = 3 };
+
+/* litert_profiler_event.h (ProfiledEventData), up to two records of memory use whose size is the library's affair; what
+ * follows them is litert_event_end. */
+typedef struct {
+    const char *tag;
+    int type;
+    uint64_t start_us;
+    uint64_t elapsed_us;
+} litert_event;
+
+typedef struct {
+    uint64_t node;
+    uint64_t subgraph;
+    int source;
+} litert_event_end;
+
+/* An operation that the interpreter ran, and one that a delegate ran and timed by itself: `node` is its number in the
+ * subgraph, and in the delegate's part of it. */
+enum { LITERT_OPERATOR_EVENT = 1 << 1, LITERT_DELEGATE_EVENT = 1 << 3 };
 
 /* Every function: its result, its name without "LiteRt", its parameters. */
 #define LITERT_FUNCTIONS(X)                                                                                            \
@@ -103,7 +125,9 @@ enum { LITERT_LOG_ERROR = 3 };
     X(litert_status, CompiledModelGetProfiler, litert_handle, litert_handle *)                                         \
     X(litert_status, StartProfiler, litert_handle)                                                                     \
     X(litert_status, StopProfiler, litert_handle)                                                                      \
-    X(litert_status, GetProfileSummary, litert_handle, litert_handle, const char **)
+    X(litert_status, ResetProfiler, litert_handle)                                                                     \
+    X(litert_status, GetNumProfilerEvents, litert_handle, int *)                                                       \
+    X(litert_status, GetProfilerEvents, litert_handle, int, void *)
 
 #define LITERT_DECLARE(result, name, ...) result (*name)(__VA_ARGS__);
 struct litert_api {

@@ -90,7 +90,9 @@ int main(int count, char **arguments) {
     if (options.output_folder) write_outputs(options.output_folder, &engine);
     struct op_time *ops = NULL;
     struct delegation delegation = {-1, -1, -1};
-    size_t op_count = options.profile ? engine.profile(&options, profile_runs(&timing), &ops, &delegation) : 0;
+    size_t op_count = 0;
+    if (options.profile) op_count = engine.profile(&options, profile_runs(&timing), &ops, &delegation);
+    else if (engine.tells_delegation) engine.profile(&options, 1, &ops, &delegation);
     printf("{\"edgekit_runner\": 1, \"runtime\": \"%s\", \"runtime_version\": ", options.runtime);
     print_string(engine.version);
     printf(", \"load_us\": %.3f", load_us);

@@ -1,5 +1,6 @@
 """edgekit's own runner in C: LiteRT and onnxruntime, by the C libraries of their wheels or of the device profile."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,16 @@ from edgekit.benchmarking.runners.wheels import PACKAGES, device_python, find_wh
 from edgekit.errors import DependencyError, DeviceError, ProfileError
 from edgekit.profiles.device import Device, RunnerProfile
 
+# The C functions of older LiteRT libraries take other parameters.
+_OLDEST = {"tflite": (2, 1, 6)}
 _LIBRARY_NAMES = {"tflite": "libLiteRt.so", "onnx": "libonnxruntime.so"}
 
 
 class NativeRunner:
-    """The runner; see :class:`edgekit.benchmarking.runners.Runner`. MNN has no C API: the Python program runs it."""
+    """The runner; see :class:`edgekit.benchmarking.runners.Runner`.
+
+    MNN and older LiteRT wheels have no C library that it could call: edgekit's runner in Python measures them.
+    """
 
     name = "edgekit"
     formats: tuple[str, ...] = ("tflite", "onnx", "mnn")
@@ -97,21 +103,23 @@ def _send_libraries(executor: Executor, device: Device, format_name: str, profil
     raise ProfileError(f'{where} "libraries" has no {wanted}; expected the runtime\'s library among them')
 
 
-def _with_wheel(executor: Executor, device: Device, format_name: str, command: list[str]) -> PreparedNative:
-    package = PACKAGES[format_name]
+def _with_wheel(executor: Executor, device: Device, format_name: str, command: list[str]) -> Prepared:
+    """With the library of the wheel there; a wheel without one that can be used is run from Python."""
+    package, python = PACKAGES[format_name], device_python(device)
     wheel = find_wheels(executor, device).get(format_name)
-    if wheel is not None and wheel.library is not None:
-        return PreparedNative(format_name, command, wheel.library, wheel.version)
-    python = device_python(device)
-    if wheel is not None:
+    if wheel is None:
         raise DependencyError(
-            f"{device.name}: {wheel.module} of {python} has no {_LIBRARY_NAMES[format_name]}; install one that has "
-            f'({python} -m pip install -U {package}), or set kind = "python" in [runners.{format_name}] of its profile'
+            f"{device.name}: {python} has no {package}: {python} -m pip install {package}, or set "
+            f'"libraries" in [runners.{format_name}] of the device profile to its {_LIBRARY_NAMES[format_name]}'
         )
-    raise DependencyError(
-        f"{device.name}: {python} has no {package}: {python} -m pip install {package}, or set "
-        f'"libraries" in [runners.{format_name}] of the device profile to its {_LIBRARY_NAMES[format_name]}'
-    )
+    if wheel.library is None or _is_older(wheel.version, _OLDEST.get(format_name, ())):
+        return PYTHON.prepare(executor, device, format_name)
+    return PreparedNative(format_name, command, wheel.library, wheel.version)
+
+
+def _is_older(version: str | None, oldest: tuple[int, ...]) -> bool:
+    numbers = re.match(r"\d+(\.\d+)*", version or "")
+    return numbers is not None and tuple(int(number) for number in numbers.group().split(".")) < oldest
 
 
 RUNNER: Runner = NativeRunner()
