@@ -1,20 +1,18 @@
 """Which files are measured: the arguments of ``edgekit benchmark``, and what the manifests beside them promise."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgekit.benchmarking.runners import Prepared
-from edgekit.errors import ModelError, UsageError
-from edgekit.interface import Precision
+from edgekit.errors import InputError, ModelError, UsageError
+from edgekit.release import manifest
 from edgekit.release.manifest import FILE_NAME
-from edgekit.runtimes import Delegation, Fallback, find_runtime
+from edgekit.release.reading import read_manifest
+from edgekit.runtimes import Delegation, find_runtime
 
 _FORMATS = {".tflite": "tflite", ".mnn": "mnn", ".onnx": "onnx"}
-_PRECISIONS = (*map(str, Precision), "mixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def resolve_artifacts(arguments: Sequence[str | Path], runtime: str | None = Non
     """The artifacts that ``arguments`` name: files, manifests, or folders with one; each once, in this order.
 
     ``runtime`` keeps those of a manifest that this engine runs. Raises UsageError for what is no artifact, is given
-    twice or is for another engine, and ModelError for files that are missing or are not what their manifest says.
+    twice or is for another engine, and InputError for files that are missing or are not what their manifest says.
     """
     if not arguments:
         raise UsageError("nothing to measure; expected .tflite, .mnn or .onnx files, or a folder with a manifest.json")
@@ -73,7 +71,7 @@ def is_artifact(argument: str | Path) -> bool:
 
 def matching_artifact(old: str | Path, new: Artifact) -> Artifact:
     """The artifact of ``old`` to compare ``new`` with: the file itself, or of an export that of the same target and
-    format, else the only one of its format. Raises UsageError and ModelError.
+    format, else the only one of its format. Raises UsageError and InputError.
     """
     artifacts = resolve_artifacts([old])
     alike = [each for each in artifacts if each.format == new.format]
@@ -100,80 +98,37 @@ def _resolve(path: Path, runtime: str | None) -> list[Artifact]:
 
 
 def _of_manifest(path: Path, runtime: str | None) -> list[Artifact]:
-    entries = _entries(path)
+    export = read_manifest(path)
     artifacts = []
-    for entry in entries:
-        artifact = _read(path.parent / entry["path"], entry["format"])
-        if artifact.sha256 != entry["sha256"]:
+    for entry in export.artifacts:
+        artifact = _read(export.folder / entry.path, entry.format)
+        if artifact.sha256 != entry.sha256:
             raise ModelError(f"{artifact.path}: not the file that {path} lists (its sha256 differs); export it again")
         artifacts.append(_promising(artifact, entry))
     found = [artifact for artifact in artifacts if runtime in (None, artifact.runtime)]
     if not found:
-        has = ", ".join(sorted({artifact.format for artifact in artifacts})) or "no artifacts"
-        raise UsageError(f"{path}: nothing to measure{f' with {runtime}' if runtime else ''}; it lists {has}")
+        has = ", ".join(sorted({artifact.format for artifact in artifacts}))
+        raise UsageError(f"{path}: nothing to measure with {runtime}; it lists {has}")
     return found
 
 
 def _listed(artifact: Artifact) -> Artifact:
     """With what the manifest of its export says, when there is one that lists this very file."""
     folder = artifact.path.absolute().parent
-    for manifest in (folder.parent / FILE_NAME, folder / FILE_NAME):
-        if not manifest.is_file():
-            continue
+    for path in (folder.parent / FILE_NAME, folder / FILE_NAME):
         try:
-            entries = _entries(manifest)
-        except ModelError:  # Somebody else's manifest.json; nobody named it.
+            export = read_manifest(path)
+        except InputError:  # None, or another program's manifest.json; nobody named it.
             continue
-        for entry in entries:
-            same_path = (manifest.parent / entry["path"]).resolve() == artifact.path.resolve()
-            if same_path and entry["sha256"] == artifact.sha256:
+        for entry in export.artifacts:
+            same_path = (export.folder / entry.path).resolve() == artifact.path.resolve()
+            if same_path and entry.sha256 == artifact.sha256:
                 return _promising(artifact, entry)
     return artifact
 
 
-def _entries(path: Path) -> list[Mapping[str, Any]]:
-    """The artifacts that a manifest lists, with the keys that are needed here. Raises ModelError."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; expected the manifest of an export, or name the artifacts") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ModelError(f"{path}: not a manifest: {' '.join(str(error).split())}; export again") from None
-    entries = document.get("artifacts") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-        raise ModelError(f'{path}: not a manifest of edgekit: "artifacts" is missing or wrong; export again')
-    return entries
-
-
-def _is_entry(entry: Any) -> bool:
-    texts = ("target", "format", "path", "sha256")
-    return (
-        isinstance(entry, dict)
-        and all(isinstance(entry.get(key), str) for key in texts)
-        and entry["format"] in _FORMATS.values()
-    )
-
-
-def _promising(artifact: Artifact, entry: Mapping[str, Any]) -> Artifact:
-    return Artifact(
-        path=artifact.path,
-        format=artifact.format,
-        sha256=artifact.sha256,
-        bytes=artifact.bytes,
-        target=entry["target"],
-        precision=entry["precision"] if entry.get("precision") in _PRECISIONS else None,
-        promised=_delegation(entry.get("delegation")),
-    )
-
-
-def _delegation(document: Any) -> Delegation | None:
-    try:
-        fallback = tuple(Fallback(each["op"], each["node"], each["reason"]) for each in document["fallback"])
-        return Delegation(int(document["accelerated_ops"]), int(document["total_ops"]), fallback)
-    except (TypeError, KeyError, ValueError):
-        return None
+def _promising(artifact: Artifact, entry: manifest.Artifact) -> Artifact:
+    return replace(artifact, target=entry.target, precision=entry.precision, promised=entry.delegation)
 
 
 def _read(path: Path, format_: str) -> Artifact:
