@@ -96,7 +96,7 @@ def spell_milliseconds(value: float | None) -> str:
     """A time with four digits that count: microseconds matter below a millisecond, not above a second."""
     if value is None:
         return ""
-    return f"{value:.1f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:.1f}" if value >= 1000 else f"{value:#.4g}"
 
 
 def _accelerated(result: "Result") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from edgekit.console.benchmark import cells, merge_notes, printable, show_report, spell_milliseconds
+from edgekit.console.benchmark import cells, merge_notes, printable, short_paths, show_report, spell_milliseconds
 from edgekit.console.chart import draw_chart
 from edgekit.console.terminal import new_table, output_console, spell_number
 
@@ -124,22 +124,29 @@ def _spell_state(state: "State") -> str:
 def show_comparison(comparison: "Comparison") -> None:
     """Old and new figures side by side; below, what makes them hard to compare."""
     console = output_console()
-    title, *lines = _align(_PAIR, [_pair_row(pair) for pair in comparison.pairs])
+    named = list(zip(_names(comparison.pairs), comparison.pairs, strict=True))
+    title, *lines = _align(_PAIR, [(name, *_pair_row(pair)) for name, pair in named])
     console.print(title, style="bold", soft_wrap=True)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     console.print()
-    notes = merge_notes([(pair.name, pair.notes) for pair in comparison.pairs])
+    notes = merge_notes([(name, pair.notes) for name, pair in named])
     missing = [f"only in the old run: {path}" for path in comparison.only_old]
     added = [f"only in the new run: {path}" for path in comparison.only_new]
     for note in (*notes, *missing, *added, *comparison.notes):
         console.print(printable(note), markup=False, soft_wrap=True)
 
 
+def _names(pairs: Sequence["Pair"]) -> list[str]:
+    """What to call each pair: the new file, and the old one where it has another name."""
+    olds = [Path(pair.old.path).name for pair in pairs]
+    news = short_paths([pair.new.path for pair in pairs])
+    return [new if Path(new).name == old else f"{old} -> {new}" for old, new in zip(olds, news, strict=True)]
+
+
 def _pair_row(pair: "Pair") -> tuple[str, ...]:
     interval = "" if pair.ratio_ci is None else f" [{pair.ratio_ci[0]:.3f}, {pair.ratio_ci[1]:.3f}]"
     return (
-        pair.name,
         f"{'/'.join(filter(None, (pair.new.runtime, pair.new.delegate)))} x{pair.new.threads}",
         spell_milliseconds(pair.old.median_ms),
         spell_milliseconds(pair.new.median_ms),

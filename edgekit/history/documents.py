@@ -39,15 +39,13 @@ def find_report(reference: str, history: History) -> Found:
 
     A run is an id, its unambiguous beginning, ``last`` or ``last~1``. Raises HistoryError.
     """
-    head, colon, index = reference.rpartition(":")
-    position = int(index) if colon and index.isdecimal() else None
-    if _is_file(reference):
-        return Found(read_report(Path(reference)))
-    if position is not None and _is_file(head):
-        return _one(read_report(Path(head)), position, head)
-    if position is not None:
-        return _one(_load(head, history), position, head)
-    return Found(_load(reference, history))
+    head, _, index = reference.rpartition(":")
+    if not head or not index.isdecimal() or Path(reference).is_file():
+        return Found(_read(reference, history))
+    report = _read(head, history)
+    if int(index) >= len(report.results):
+        raise HistoryError(f"{reference}: no such result; {head} has {len(report.results)}, counted from 0")
+    return Found(report, int(index))
 
 
 def read_report(path: Path) -> Report:
@@ -84,19 +82,11 @@ def only(found: Found) -> Report:
     return replace(found.report, results=tuple(found.results.values()))
 
 
-def _load(reference: str, history: History) -> Report:
+def _read(reference: str, history: History) -> Report:
+    if reference.endswith(".json") or "/" in reference:
+        return read_report(Path(reference))
     run_id = history.find(reference)
     return parse_report(history.document(run_id), f"{history.path}: run {run_id}")
-
-
-def _is_file(reference: str) -> bool:
-    return reference.endswith(".json") or "/" in reference
-
-
-def _one(report: Report, position: int, source: str) -> Found:
-    if position >= len(report.results):
-        raise HistoryError(f"{source}:{position}: no such result; {source} has {len(report.results)}, counted from 0")
-    return Found(report, position)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ REPEATABILITY = 1.05
 _FEWEST_ROUNDS = 5
 _RESAMPLES = 10_000
 _SEED = 20_240_229
+_SHORTEST_MS, _LONGEST_MS = 1e-9, 1e12
+"""A picosecond and 30 years: what is outside was never measured."""
+_LARGEST_CV = 10.0
 _NORMAL_95 = 1.96
 _MEDIAN_OVER_MEAN = math.sqrt(math.pi / 2)
 """Standard error of a median over that of a mean, for normal values."""
@@ -69,12 +72,12 @@ def _from_variation(ratio: float, old: Result, new: Result) -> tuple[float, floa
     """From the variation of all runs, as if each round had been a single run: too wide rather than too narrow."""
     variance = 0.0
     for result in (old, new):
-        if result.cv is None or not math.isfinite(result.cv) or result.rounds < 1:
+        if result.cv is None or not 0 <= result.cv <= _LARGEST_CV or result.rounds < 1:
             return None
         variance += (_MEDIAN_OVER_MEAN * result.cv) ** 2 / result.rounds
-    factor = math.exp(min(_NORMAL_95 * math.sqrt(variance), 100.0))
+    factor = math.exp(_NORMAL_95 * math.sqrt(variance))
     return ratio / factor, ratio * factor
 
 
 def _is_time(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+    return _SHORTEST_MS <= value <= _LONGEST_MS

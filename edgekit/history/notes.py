@@ -57,7 +57,7 @@ def _of_results(old: Result, new: Result) -> Iterator[str]:
         if reason := why_invalid(result):
             yield f"the {word} figure is {reason}"
     if old.sha256 == new.sha256:
-        yield "the same file"
+        yield "the same file in both"
     yield from _differences(
         "measured otherwise", {key: getattr(old, key) for key in _RESULT}, {key: getattr(new, key) for key in _RESULT}
     )

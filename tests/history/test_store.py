@@ -44,7 +44,7 @@ def test_a_run_is_there_as_it_was_recorded(history: History) -> None:
 
 @given(REPORTS)
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -207,17 +207,17 @@ for number in range(count):
 
 
 def test_processes_append_at_once(history: History) -> None:
-    writers = [python(_RECORD, history.path, f"writer{number}", 25) for number in range(3)]
+    writers = [python(_RECORD, history.path, f"writer{number}", 15) for number in range(3)]
     for writer in writers:
         errors = writer.communicate(timeout=60)[1]
         assert writer.returncode == 0, errors
     runs = history.runs()
-    assert {run.run_id for run in runs} == {f"writer{one}-{two}" for one in range(3) for two in range(25)}
+    assert {run.run_id for run in runs} == {f"writer{one}-{two}" for one in range(3) for two in range(15)}
     assert all(len(run.measurements) == 3 for run in runs)
 
 
 def test_a_killed_writer_leaves_what_it_had_recorded(history: History) -> None:
-    for attempt in range(4):
+    for attempt in range(3):
         with python(_RECORD, history.path, f"writer{attempt}", 100_000) as writer:
             assert writer.stdout is not None
             told = [writer.stdout.readline() for _ in range(3 + attempt)]
