@@ -45,14 +45,15 @@ def download(url: str, sha256: str, where: str) -> Path:
 
     ``where`` says in messages who wants it.
     """
-    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https") or not name:
-        raise ProfileError(f'{where} "url" is {url}; expected the http(s) address of a program')
-    path = _cache_folder() / sha256 / name
+    path = _cache_folder() / sha256 / _file_name(url, where)
     if not (path.is_file() and _sha256(path) == sha256):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(url, sha256, path, where)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+                fresh = Path(folder, path.name)
+                _fetch(url, sha256, fresh, where)
+                fresh.chmod(0o755)
+                fresh.replace(path)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise DependencyError(
@@ -61,28 +62,32 @@ def download(url: str, sha256: str, where: str) -> Path:
     return path
 
 
+def _file_name(url: str, where: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        name = Path(urllib.parse.unquote(parts.path)).name
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable, name = False, ""
+    if not usable or not name or not url.isascii() or " " in url:
+        raise ProfileError(f'{where} "url" is {url}; expected the http(s) address of a program')
+    return name
+
+
 def _fetch(url: str, sha256: str, path: Path, where: str) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".download-") as file:
-        digest, size = hashlib.sha256(), 0
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            while chunk := answer.read(_CHUNK):
-                size += len(chunk)
-                if size > MAXIMUM_BYTES:
-                    raise ProfileError(f"{where} {url} is larger than {MAXIMUM_BYTES >> 20} MiB; expected a program")
-                digest.update(chunk)
-                file.write(chunk)
-        if digest.hexdigest() != sha256:
-            raise ProfileError(
-                f"{where} {url} has sha256 {digest.hexdigest()}, the profile says {sha256}; "
-                "if the new file is to be trusted, put its hash into the profile"
-            )
-        file.flush()
-        # A second name, as the first one goes with the temporary file.
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.unlink(missing_ok=True)
-        os.link(file.name, fresh)
-        fresh.chmod(0o755)
-        fresh.replace(path)
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file, urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+        while chunk := answer.read(_CHUNK):
+            size += len(chunk)
+            if size > MAXIMUM_BYTES:
+                raise ProfileError(f"{where} {url} is larger than {MAXIMUM_BYTES >> 20} MiB; expected a program")
+            digest.update(chunk)
+            file.write(chunk)
+    if digest.hexdigest() != sha256:
+        raise ProfileError(
+            f"{where} {url} has sha256 {digest.hexdigest()}, the profile says {sha256}; "
+            "if the new file is to be trusted, put its hash into the profile"
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -93,7 +93,10 @@ def test_a_server_that_is_not_there():
         find(url="http://127.0.0.1:9/benchmark_model", sha256=SHA256)
 
 
-@pytest.mark.parametrize("url", ["file:///bin/sh", "ftp://127.0.0.1/x", "http://127.0.0.1/"])
+@pytest.mark.parametrize(
+    "url",
+    ["file:///bin/sh", "ftp://127.0.0.1/x", "http://127.0.0.1/", "http://[::1/x", "http://h:99999/x", "http:///x"],
+)
 def test_only_files_over_http(url: str):
     with pytest.raises(ProfileError, match="expected the http"):
         find(url=url, sha256=SHA256)

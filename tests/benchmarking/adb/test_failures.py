@@ -191,6 +191,17 @@ def test_a_program_of_another_processor_that_is_there_already(device: Device, ph
     )
 
 
+def test_a_program_without_its_loader(device: Device, phone: Phone, tool: Tool):
+    """As one that was built for glibc has on Android."""
+    program = tool("program", "")
+    program.write_text("#!/lib/ld-of-another-system.so\n")
+    fail(
+        device,
+        lambda executor: executor.run([executor.push(program, executable=True)], timeout=20),
+        r"program cannot be started \(.*\): its loader is not there, so it is built for another system than Android 14",
+    )
+
+
 def test_a_missing_output_file(device: Device, tmp_path: Path):
     fail(device, lambda executor: executor.pull("out.bin", tmp_path / "out.bin"), "out.bin: no such file")
     assert not (tmp_path / "out.bin").exists()

@@ -75,7 +75,7 @@ class Connection:
         before Android 7 do not pass exit codes on, the mark does.
         """
         mark = f"edgekit-{secrets.token_hex(8)}:"
-        marked = f"( {script}\n); printf '\\n%s%s\\n' {mark} $?"
+        marked = f"( {script}\n); code=$?; echo; echo {mark}$code"
         output = self._adb.run(["-s", self.serial, "shell", marked], timeout=timeout)
         stdout, found, code = output.stdout.rpartition(f"\n{mark}")
         if not found or not code.strip().isdigit():

@@ -22,7 +22,8 @@ from edgekit.profiles.device import Device
 DEFAULT_FOLDER = "/data/local/tmp/edgekit"
 """The only place where Android lets the shell user both write and run programs."""
 
-_CANNOT_START = 126
+# What a shell says of a program that it may not start, and of one that it does not find.
+_CANNOT_START, _NOT_FOUND = 126, 127
 
 
 @contextmanager
@@ -54,6 +55,7 @@ class AdbExecutor:
         self._connection = connection
         self._folder = folder
         self._store = Store(connection, posixpath.join(folder, "incoming"))
+        self._programs: set[str] = set()
 
     @property
     def folder(self) -> str:
@@ -68,19 +70,17 @@ class AdbExecutor:
         content = content_name(wanted)
         kept = posixpath.join(posixpath.dirname(self._folder), "kept", content)
         sent = posixpath.join(self._folder, "files", content)
-        for folder in (kept, sent):
-            if self._store.holds(folder, wanted):
-                return self._ready(folder, path.name, executable=executable)
-        self._store.send(kept if keep else sent, wanted, executable=executable)
-        return posixpath.join(kept if keep else sent, path.name)
-
-    def _ready(self, folder: str, name: str, *, executable: bool) -> str:
-        """Use what is there: it counts as used today."""
-        path = posixpath.join(folder, name)
-        self._connection.shell_command(
-            f"touch {quoted(folder)}{f' && chmod -R 755 {quoted(path)}' if executable else ''}"
-        )
-        return path
+        folder = next((each for each in (kept, sent) if self._store.holds(each, wanted)), None)
+        if folder is None:
+            folder = kept if keep else sent
+            self._store.send(folder, wanted, executable=executable)
+        remote = posixpath.join(folder, path.name)
+        # What was there already counts as used today, and may have been no program then.
+        mode = f" && chmod -R 755 {quoted(remote)}" if executable else ""
+        self._connection.shell_command(f"touch {quoted(folder)}{mode}")
+        if executable:
+            self._programs.add(remote)
+        return remote
 
     def run(self, command: Sequence[str], *, timeout: float) -> Completed:
         """Run a program in the session folder; see :class:`edgekit.benchmarking.executors.Executor`."""
@@ -97,7 +97,8 @@ class AdbExecutor:
                 f"{self._connection.name}: {_program(command)} was not done after {timeout:g} s and was stopped; "
                 "does the device sleep, or is the model too slow for it?"
             ) from None
-        if completed.exit_code == _CANNOT_START:
+        was_sent = any(word in self._programs for word in command)
+        if completed.exit_code == _CANNOT_START or (completed.exit_code == _NOT_FOUND and was_sent):
             raise self._cannot_start(command, completed)
         return completed
 
@@ -118,6 +119,8 @@ class AdbExecutor:
         words = last_words(completed.stderr or completed.stdout)
         if re.search(r"Exec format|not executable|ELF|bad machine", completed.stderr):
             reason = f"it is not built for {self.facts.abi or 'this device'}; name a program that is in the profile"
+        elif completed.exit_code == _NOT_FOUND:
+            reason = f"its loader is not there, so it is built for another system than {self.facts.os or 'this one'}"
         else:
             reason = f'{posixpath.dirname(self._folder)} may not allow programs (noexec); set "folder" in the profile'
         return DeviceError(f"{self._connection.name}: {_program(command)} cannot be started ({words}): {reason}")

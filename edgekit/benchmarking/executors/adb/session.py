@@ -46,7 +46,7 @@ def end_program(connection: Connection, folder: str) -> None:
     # adbd makes every shell the leader of a process group; pkill is for those that do not.
     script = (
         f'p=; {{ read -r p < {quoted(posixpath.join(folder, PID_FILE))}; }} 2>/dev/null; [ -z "$p" ] || '
-        "kill -9 -$p 2>/dev/null || { pkill -9 -P $p; kill -9 $p; } 2>/dev/null; true"
+        "kill -9 -$p 2>/dev/null || kill -9 -- -$p 2>/dev/null || { pkill -9 -P $p; kill -9 $p; } 2>/dev/null; true"
     )
     with suppress(DeviceError, TimeoutError):
         connection.shell(script, timeout=QUICK_S)
