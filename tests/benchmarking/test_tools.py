@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     (folder / "benchmark_model").write_bytes(CONTENT)
     with HTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         Quiet.requests = 0
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
