@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import edgekit
 from edgekit.benchmarking.promises import Promises
 from edgekit.benchmarking.runners import Trial
 from edgekit.benchmarking.subjects import Artifact, Subject, resolve_artifacts
@@ -19,11 +18,9 @@ PROGRAM = FakeProgram(lambda workload, count: trial(1.0))
 
 
 @pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory, classifier: Path, calibration: Path) -> dict[str, Artifact]:
-    """The toy classifier as int8, by format."""
-    out = tmp_path_factory.mktemp("export") / "dist"
-    edgekit.export(classifier, ["x86-64"], calibration=calibration, out=out, max_drop=100)
-    return {artifact.format: artifact for artifact in resolve_artifacts([out])}
+def artifacts(toy_export: Path) -> dict[str, Artifact]:
+    """The artifacts of the toy classifier, by format."""
+    return {artifact.format: artifact for artifact in resolve_artifacts([toy_export])}
 
 
 def ran(artifact: Artifact, delegate: str | None = "xnnpack") -> Subject:
