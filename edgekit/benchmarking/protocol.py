@@ -26,6 +26,9 @@ from edgekit.progress import Progress
 MAXIMUM_COOL_DOWNS = 3
 """Of one round. A device that is still throttled then is measured to the end, and its figures are not valid."""
 
+MAXIMUM_WAITS = 8
+"""Of all rounds together: a device that throttles again and again would keep a farm waiting for an hour."""
+
 
 class Inspector(Protocol):
     """Judges how artifacts run."""
@@ -80,6 +83,7 @@ class _Session:
         self._conditions = Conditions(state, state)
         self._probe = Probe.calibrated(executor, schedule.cores, schedule.threads)
         self._recovers = True
+        self._waits = 0
 
     def measure_round(self, number: int) -> None:
         """One trial of each artifact; once more after cooling down when the device throttled meanwhile."""
@@ -150,7 +154,8 @@ class _Session:
     def _cool_down(self) -> bool:
         """Wait until the device is as fast as before; False when it does not recover."""
         seconds = self._schedule.cool_down_s
-        for _ in range(MAXIMUM_COOL_DOWNS):
+        for _ in range(min(MAXIMUM_COOL_DOWNS, MAXIMUM_WAITS - self._waits)):
+            self._waits += 1
             with self._observers.progress.stage(f"throttled: {self._executor.facts.name} cools down for {seconds:g} s"):
                 time.sleep(seconds)
             slowdown = self._slowdown()

@@ -23,7 +23,7 @@ def probe(*seconds_: float) -> Probe:
 
 def test_the_work_is_sized_to_a_fraction_of_a_second() -> None:
     # 5,000 steps take 1 ms, 20,000 take 4 ms, 80,000 take 16 ms, 320,000 take 64 ms.
-    assert probe(0.001, 0.004, 0.016, 0.064, 0.15).steps == pytest.approx(750_000)
+    assert probe(0.001, 0.004, 0.016, 0.064, 0.1).steps == pytest.approx(500_000)
 
 
 def test_a_fast_answer_is_enough() -> None:
@@ -59,10 +59,35 @@ def test_every_shell_does_the_work(shell: list[str], clock: str) -> None:
     command = [*shell, "-c", PROBE_SCRIPT, "sh", "2000", "2", "3"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=_environment(clock))
     assert found.stderr == ""
-    pairs = [text.split() for text in parse_values(found.stdout)["probe"]]
-    assert len(pairs) == 3
-    assert all((seconds(start) or 0) <= (seconds(end) or 0) for start, end in pairs)
-    assert parse_values(found.stdout)["clock"] in (("date",), ("uptime",))
+    lines = [text.split() for text in parse_values(found.stdout)["probe"]]
+    assert sorted(repeat for _, _, repeat in lines) == ["0", "0", "1", "1", "2", "2"]
+    assert all((seconds(start) or 0) <= (seconds(end) or 0) for start, end, _ in lines)
+    assert parse_values(found.stdout)["clock"] in (((clock,),) if clock else (("schedstat",), ("date",), ("uptime",)))
+
+
+def test_of_several_copies_the_slowest_counts_and_of_repeats_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["probe=0 100000000 0", "probe=5 300000005 0", "probe=0 200000000 1", "probe=0 150000000 1", "clock=date"]
+    executor = FakeExecutor()
+    monkeypatch.setattr(executor, "run", lambda command, timeout: Completed(0, "\n".join(lines), ""))
+    found = Probe.calibrated(executor, (), 2)
+    assert found is not None and found.before_s == pytest.approx(0.2)
+
+
+def test_sharing_a_core_is_not_throttling() -> None:
+    """The clock counts the time on a core: a neighbour on it may double the wall's time, and not this."""
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("this kernel does not tell the time on a core")
+    with open_executor(load_device("local")) as executor:
+        core = executor.facts.cores[:1]
+        found = Probe.calibrated(executor, core, 1)
+        assert found is not None
+        neighbour = subprocess.Popen(["taskset", "-c", str(core[0]), "sh", "-c", "while :; do :; done"])
+        try:
+            slowdown = found.slowdown()
+        finally:
+            neighbour.kill()
+            neighbour.wait()
+    assert slowdown is not None and slowdown < 1.5
 
 
 def _environment(clock: str) -> dict[str, str]:
