@@ -68,6 +68,9 @@ class Engine:
         """Set the input of this number."""
         raise NotImplementedError
 
+    def before_run(self) -> None:
+        """What is not timed: whatever must be done before each run."""
+
     def outputs(self) -> list[Array]:
         """The outputs of the last run, in the file's order."""
         raise NotImplementedError
@@ -244,13 +247,19 @@ class Mnn(Engine):
         if not self.output_tensors:
             raise Failure(MODEL_REFUSED, f"MNN: finds no outputs in {options.model}")
         self.inputs = [self._tensor(options.model, name, tensor) for name, tensor in self.input_tensors.items()]
+        self.fed: dict[int, tuple[Any, Any, Array]] = {}
         self.run = self._run
 
     def set_input(self, index: int, content: Array) -> None:
         """See :class:`Engine`."""
         tensor = self.input_tensors[self.inputs[index].name]
         layout = self.module.Tensor_DimensionType_Caffe  # plain row-major, whatever layout MNN chose inside
-        tensor.copyFrom(self.module.Tensor(content.shape, tensor.getDataType(), content, layout))
+        self.fed[index] = tensor, self.module.Tensor(content.shape, tensor.getDataType(), content, layout), content
+
+    def before_run(self) -> None:
+        """MNN computes in the memory of its inputs: without this, each run gets what the one before left there."""
+        for tensor, host, _ in self.fed.values():
+            tensor.copyFrom(host)
 
     def outputs(self) -> list[Array]:
         """See :class:`Engine`."""
@@ -294,6 +303,7 @@ class Mnn(Engine):
             times[key] = times.get(key, 0.0) + taken * factor
             return True
 
+        self.before_run()
         self.interpreter.runSessionWithCallBackInfo(self.session, begin, end)
 
     def _tensor(self, path: str, name: str, tensor: Any) -> Tensor:
@@ -379,20 +389,21 @@ def write_outputs(engine: Engine, folder: str) -> None:
         raise Failure(INPUT_OUTPUT, error) from error
 
 
-def time_once(run: Callable[[], Any]) -> int:
+def time_once(engine: Engine) -> int:
     """How long one run took, in nanoseconds."""
+    engine.before_run()
     start = time.perf_counter_ns()
-    run()
+    engine.run()
     return time.perf_counter_ns() - start
 
 
-def warm_up(run: Callable[[], Any], warmup_s: float) -> tuple[int, bool]:
+def warm_up(engine: Engine, warmup_s: float) -> tuple[int, bool]:
     """How many runs it took, and whether the median settled within ``warmup_s``."""
     end = time.perf_counter_ns() + warmup_s * 1e9
     runs, previous = 0, 0.0
     window: list[int] = []
     while time.perf_counter_ns() < end:
-        last = time_once(run)
+        last = time_once(engine)
         runs += 1
         window.append(last)
         full = len(window) >= WINDOW_RUNS and sum(window) >= WINDOW_NS
@@ -405,12 +416,14 @@ def warm_up(run: Callable[[], Any], warmup_s: float) -> tuple[int, bool]:
     return runs, False
 
 
-def timed_runs(run: Callable[[], Any], options: argparse.Namespace) -> list[int]:
+def timed_runs(engine: Engine, options: argparse.Namespace) -> list[int]:
     """The time of every run, in nanoseconds, until there are enough."""
     times: list[int] = []
+    run, before_run = engine.run, engine.before_run
     clock = time.perf_counter_ns
     start = clock()
     while True:
+        before_run()
         before = clock()
         run()
         after = clock()
@@ -440,9 +453,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     set_inputs(engine, options.input)
     gc.collect()
     gc.disable()
-    first_us = time_once(engine.run) / 1e3
-    warmup_runs, settled = warm_up(engine.run, options.warmup_s)
-    times = timed_runs(engine.run, options)
+    first_us = time_once(engine) / 1e3
+    warmup_runs, settled = warm_up(engine, options.warmup_s)
+    times = timed_runs(engine, options)
     gc.enable()
     peak = peak_memory_kb()
     if options.output_folder:
