@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from edgekit.profiles.device import Device, list_devices, load_device
     from edgekit.profiles.target import Target, list_targets, load_target
     from edgekit.release.manifest import Manifest
+    from edgekit.verification.recheck import verify
+    from edgekit.verification.recheck_report import Recheck
 
 __version__ = "0.1.0"
 
@@ -52,6 +54,8 @@ _HOME = {
     "list_devices": "edgekit.profiles.device",
     "load_device": "edgekit.profiles.device",
     "export": "edgekit.pipeline",
+    "verify": "edgekit.verification.recheck",
+    "Recheck": "edgekit.verification.recheck_report",
     "inspect": "edgekit.inspection",
     "Inspection": "edgekit.inspection",
     "Manifest": "edgekit.release.manifest",
@@ -72,6 +76,7 @@ __all__ = [
     "Manifest",
     "ModelError",
     "ProfileError",
+    "Recheck",
     "Report",
     "Target",
     "UnsupportedError",
@@ -84,6 +89,7 @@ __all__ = [
     "list_targets",
     "load_device",
     "load_target",
+    "verify",
 ]
 
 

@@ -3,7 +3,7 @@
 A new command is one module here, one name in the import below, and one in the order of ``edgekit --help`` (app.py).
 """
 
-from edgekit.cli import benchmark, devices, export, history, inspect, targets
+from edgekit.cli import benchmark, devices, export, history, inspect, targets, verify
 from edgekit.cli.entry import main
 
-__all__ = ["benchmark", "devices", "export", "history", "inspect", "main", "targets"]
+__all__ = ["benchmark", "devices", "export", "history", "inspect", "main", "targets", "verify"]

@@ -1,0 +1,63 @@
+"""The table of ``edgekit verify``."""
+
+from typing import TYPE_CHECKING
+
+from edgekit.console.terminal import error_console, new_table, spell_number
+
+if TYPE_CHECKING:
+    from edgekit.emulation.agreement import Emulated
+    from edgekit.verification.recheck_report import Recheck
+
+
+def announce(text: str) -> None:
+    """Say something before it is done, also where no bar is drawn."""
+    error_console().print(text, markup=False, soft_wrap=True)
+
+
+def show_recheck(recheck: "Recheck") -> None:
+    """One row per artifact; one column per emulated CPU, with the largest difference from this machine."""
+    cpus = list(dict.fromkeys(emulated.cpu for artifact in recheck.artifacts for emulated in artifact.emulated))
+    labelled = any(each.verification is not None and each.verification.top1 is not None for each in recheck.artifacts)
+    accuracy = ("#top-1 %", "#float %") if labelled else ()
+    compared = (*accuracy, "#agreement %", "#SQNR dB") if recheck.model is not None else ()
+    table = new_table("artifact", "precision", "file", *compared, *(f"#{cpu}" for cpu in cpus))
+    for artifact in recheck.artifacts:
+        seen = artifact.verification
+        figures = []
+        if seen is not None:
+            figures = [spell_number(seen.top1), spell_number(seen.top1_float)] if labelled else []
+            figures += [spell_number(seen.top1_agreement), spell_number(seen.sqnr_db, 1)]
+        emulated = {each.cpu: each for each in artifact.emulated}
+        table.add_row(
+            artifact.artifact.path,
+            artifact.artifact.precision,
+            "unchanged",
+            *figures,
+            *(_spell_emulated(emulated[cpu]) if cpu in emulated else "" for cpu in cpus),
+        )
+    console = error_console()
+    console.print(table)
+    for note in (*recheck.notes, *_conclusions(recheck, cpus)):
+        console.print(note, markup=False, soft_wrap=True)
+
+
+def _spell_emulated(emulated: "Emulated") -> str:
+    """``0 LSB``, ``3 LSB, RMS 0.71``, or ``1e-06`` for what computes in float."""
+    if emulated.max_lsb is None or emulated.rms_lsb is None:
+        return f"{emulated.max_relative_error:.0e}"
+    if emulated.max_lsb < 1.5:
+        return f"{emulated.max_lsb:.0f} LSB"
+    return f"{emulated.max_lsb:.0f} LSB, RMS {emulated.rms_lsb:.2f}"
+
+
+def _conclusions(recheck: "Recheck", cpus: list[str]) -> list[str]:
+    told = []
+    if any(each.max_lsb is not None and each.max_lsb >= 1.5 for a in recheck.artifacts for each in a.emulated):
+        told.append("more than one LSB: single steps of rounding that add up over the layers, within their limit")
+    if cpus:
+        told.append("emulated columns: the largest difference from this machine's outputs (LSB, or relative)")
+    if recheck.model is None or recheck.data is None:
+        told.append("the files are unchanged; not compared with the source model (--hashes-only)")
+    else:
+        told.append(f"verified against {recheck.model} on {recheck.data.spell()}")
+    return told
