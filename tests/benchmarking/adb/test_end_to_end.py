@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import edgekit
 from edgekit.benchmarking import probe, protocol, schedule
 from edgekit.benchmarking.executors import open_executor
 from edgekit.benchmarking.runner.build import build_runner
-from edgekit.benchmarking.runners import Limits, Workload, find_runner
+from edgekit.benchmarking.runners import Limits, Trial, Workload, find_runner
 from edgekit.errors import DependencyError, DeviceError, GateError
 from edgekit.profiles.device import Device, RunnerProfile
 from tests.benchmarking.adb.phone import Phone
@@ -131,6 +132,45 @@ def test_a_program_that_is_on_the_phone_already(device: Device, phone: Phone, to
         assert executor.run(command, timeout=20).stdout == "there\n"
 
 
+def _trial(device: Device, format_name: str, program: Path, model: Path) -> Trial:
+    """One trial on the phone with the runtime's program that ``program`` stands for."""
+    profile = RunnerProfile(program.name, path=program)
+    device = replace(device, runners={format_name: profile})
+    with open_executor(device) as executor:
+        prepared = find_runner(program.name).prepare(executor, device, format_name)
+        workload = Workload(format_name, executor.push(model), 1, Limits(1, 64, 0.25, 3.75), profile=True)
+        return prepared.parse(executor.run(prepared.command(workload), timeout=60), workload)
+
+
+def test_mnn_tells_how_it_takes_its_arguments_and_writes_only_into_the_session(
+    device: Device, phone: Phone, tool: Tool, tmp_path: Path
+):
+    usage, output = ((RECORDED / f"mnnv2basic_{name}.txt").read_text() for name in ("usage_3_0", "3_0"))
+    program = tool(
+        "MNNV2Basic",
+        f'[ $# = 0 ] && {{ cat <<"END"\n{usage}END\nexit 0; }}\necho "$*" >> {phone.root}/calls\n'
+        f'echo 0 > "${{0%/*}}/output.txt"\nsed "s/Run 10 time/Run $2 time/" <<"END"\n{output}END',
+    )
+    (tmp_path / "model.mnn").write_bytes(b"mnn")
+    trial = _trial(device, "mnn", program, tmp_path / "model.mnn")
+    assert (trial.runs, trial.mean_ms) == (64, 5.5706)
+    assert [op.op for op in trial.profile] == ["Raster", "BinaryOp", "ConvInt8", "ConvolutionDepthwise"]
+    calls = [call.split()[1:] for call in (phone.root / "calls").read_text().splitlines()]
+    assert calls == [["3", "0", "0", "1", "1"], ["64", "0", "0", "1", "1"]]
+    assert list(phone.files.rglob("output.txt")) == []
+
+
+def test_onnxruntime_tells_every_run(device: Device, phone: Phone, tool: Tool, tmp_path: Path):
+    said, _, rows = (RECORDED / "onnxruntime_perf_test_1_20.txt").read_text().partition("edgekit: the result file\n")
+    program = tool(
+        "onnxruntime_perf_test", f'for last; do :; done\ncat >> "$last" <<"END"\n{rows}END\ncat <<"END"\n{said}END'
+    )
+    (tmp_path / "model.onnx").write_bytes(b"onnx")
+    trial = _trial(device, "onnx", program, tmp_path / "model.onnx")
+    assert trial.times_ms == pytest.approx((19.9041, 20.0251, 19.7812, 19.942, 19.9047))
+    assert trial.peak_memory_bytes == 109531136
+
+
 def _x86_output(model: Path, inputs: np.ndarray) -> np.ndarray:
     from ai_edge_litert.interpreter import Interpreter
 
@@ -178,18 +218,23 @@ def qemu() -> str:
         pytest.skip(str(error))
 
 
-@pytest.mark.slow  # builds a sysroot and a program for another processor, once
-def test_litert_for_arm64_calculates_what_it_does_here(
-    qemu: str, sysroot: Path, int8_model: Path, make_phone: Callable[..., Phone], tmp_path: Path
-):
+@pytest.fixture(scope="module")
+def runner_program() -> Path:
+    """edgekit's runner for arm64."""
     try:
-        program = build_runner("arm64-v8a", for_this_machine=False)
+        return build_runner("arm64-v8a", for_this_machine=False)
     except DependencyError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.slow  # builds a sysroot and a program for another processor, once
+def test_litert_for_arm64_calculates_what_it_does_here(
+    qemu: str, sysroot: Path, runner_program: Path, int8_model: Path, make_phone: Callable[..., Phone], tmp_path: Path
+):
     (library,) = (sysroot / "usr").resolve().rglob("libLiteRt.so")
     phone = make_phone()
     phone.emulator = f"{qemu} -cpu cortex-a76 -L {sysroot}"
-    profile = RunnerProfile("edgekit", path=program, libraries=(library,))
+    profile = RunnerProfile("edgekit", path=runner_program, libraries=(library,))
     device = Device("pixel", None, "a phone", "adb", serial=phone.serial, runners={"tflite": profile})
     codes = np.random.default_rng(5).integers(-128, 128, (1, 3, 16, 16), dtype=np.int8)
     here = _x86_output(int8_model, _as_input(int8_model, codes))
