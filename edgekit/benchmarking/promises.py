@@ -30,6 +30,7 @@ class Promises:
     is_local: bool
     target: Target | None = None
     _asked: dict[Path, Delegation | None] = field(default_factory=dict)
+    _promises: dict[tuple[Path, str | None], Delegation | None] = field(default_factory=dict)
 
     def complete(self, subject: Subject, trial: Trial) -> Trial:
         """With the operations that this machine's runtime accelerates, for a trial on this machine."""
@@ -50,7 +51,10 @@ class Promises:
             )
         if trial.accelerated_ops is None:
             return
-        promised = self._promised(subject)
+        key = subject.artifact.path, subject.delegate
+        if key not in self._promises:
+            self._promises[key] = self._promised(subject)
+        promised = self._promises[key]
         if promised is not None and trial.accelerated_ops < promised.accelerated_ops:
             raise GateError(self._broken(subject, trial, promised))
 

@@ -120,12 +120,10 @@ class _Session:
                 advance(1)
 
     def _run_trial(self, number: int, measured: Measured) -> None:
-        is_first = not measured.trials
         trial = self._observers.inspector.complete(measured.subject, self._run(measured.subject))
         measured.add(number, trial)
         self._observers.journal(self.report())
-        if is_first:
-            self._observers.inspector.check(measured.subject, trial)
+        self._observers.inspector.check(measured.subject, trial)
 
     def _run(self, subject: Subject, *, profile: bool = False) -> Trial:
         schedule = self._schedule

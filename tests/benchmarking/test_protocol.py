@@ -147,6 +147,21 @@ def test_an_artifact_that_breaks_a_promise_is_told_after_its_first_trial() -> No
     assert [result.path for result in strict.reports[-1].results] == ["a", "b"]
 
 
+def test_an_artifact_that_falls_back_later_is_told_then() -> None:
+    class Strict(Watcher):
+        def check(self, subject: Subject, trial: Trial) -> None:
+            if trial.accelerated_ops == 0:
+                raise GateError("a: fell back")
+
+    def forgetful(workload: Workload, count: int) -> Trial:
+        return Trial(runs=1, mean_ms=1.0, times_ms=(1.0,), accelerated_ops=0 if count == 2 else 9)
+
+    strict = Strict()
+    with pytest.raises(GateError, match="a: fell back"):
+        run(FakeExecutor(), [subject("a", FakeProgram(forgetful))], schedule(rounds=4), strict)
+    assert strict.reports[-1].results[0].rounds == 3
+
+
 def test_the_profile_is_of_a_trial_of_its_own() -> None:
     operations = (OpTime("CONV_2D", "stem", 0.5),)
 
