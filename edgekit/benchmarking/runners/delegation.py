@@ -39,25 +39,26 @@ def parse_delegation(text: str, delegate: str | None) -> DelegatedOps:
 
 
 def _replaced(text: str, names: tuple[str, ...]) -> DelegatedOps:
-    accelerated, partitions = 0, 0
-    totals: list[int | None] = []
-    originals: dict[str, int | None] = {}  # by subgraph: what it had before the first delegate
-    mine: set[str] = set()
+    originals: dict[str, int | None] = {}  # what a subgraph had before the first delegate
+    mine: dict[str, tuple[int, int | None, int]] = {}
     for match in _REPLACING.finditer(text):
-        subgraph, total = match["where"], int(match["total"]) if match["total"] else None
-        originals.setdefault(subgraph, total)
-        if not _is_called(match["kernel"], names):
-            continue
-        accelerated += int(match["taken"])
-        partitions += int(match["partitions"])
-        # The same delegate again, without a name of a subgraph: it is another subgraph.
-        totals.append(total if subgraph in mine else originals[subgraph])
-        mine.add(subgraph)
-    if not totals:
-        known = [total for total in originals.values() if total is not None]
+        total = int(match["total"]) if match["total"] else None
+        subgraph, is_mine = match["where"], _is_called(match["kernel"], names)
+        if is_mine and subgraph in mine and "subgraph" not in subgraph and originals[subgraph] != total:
+            subgraph = f"{subgraph} {total}"  # unnamed, and with another number of operations: another subgraph
+        original = originals.setdefault(subgraph, total)
+        if is_mine:
+            # The same once more: the tensors were resized, and the delegate applied again.
+            mine[subgraph] = int(match["taken"]), original, int(match["partitions"])
+    known = [total for total in originals.values() if total is not None]
+    if not mine:
         return DelegatedOps(total_ops=sum(known) if known else None)
-    known = [total for total in totals if total is not None]
-    return DelegatedOps(accelerated, sum(known) if len(known) == len(totals) else None, partitions)
+    totals = [total for _, total, _ in mine.values() if total is not None]
+    return DelegatedOps(
+        accelerated_ops=sum(taken for taken, _, _ in mine.values()),
+        total_ops=sum(totals) if len(totals) == len(mine) else None,
+        partitions=sum(partitions for _, _, partitions in mine.values()),
+    )
 
 
 def _is_called(name: str, names: tuple[str, ...]) -> bool:

@@ -110,6 +110,12 @@ def test_the_same_delegate_in_unnamed_subgraphs_is_summed_up():
     assert parse_delegation(line.format(8, 10) + line.format(3, 4), "xnnpack") == DelegatedOps(11, 14, 2)
 
 
+def test_a_delegate_that_is_applied_again_counts_once():
+    line = "Replacing 8 out of 10 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 3 partitions{}.\n"
+    for where in ("", " for the whole graph", " for subgraph 0"):
+        assert parse_delegation(line.format(where) * 2, "xnnpack") == DelegatedOps(8, 10, 3)
+
+
 def test_a_profile_lists_the_operations_inside_the_delegate():
     ops = parse("benchmark_model_profile", profile=True).profile
     assert ops[0] == OpTime("QUANTIZE", "tfl.quantize", 0.203, accelerated=False)
