@@ -33,7 +33,12 @@ class Promises:
     _promises: dict[tuple[Path, str | None], Delegation | None] = field(default_factory=dict)
 
     def complete(self, subject: Subject, trial: Trial) -> Trial:
-        """With the operations that this machine's runtime accelerates, for a trial on this machine."""
+        """With the operations that this machine's runtime accelerates, for a trial on this machine.
+
+        Raises ModelError when the artifact was replaced meanwhile; another device has a copy of its own.
+        """
+        if self.is_local:
+            subject.artifact.require_unchanged()
         if trial.accelerated_ops is not None or not self.is_local or subject.delegate not in (None, "xnnpack"):
             return trial
         found = self._ask(subject.artifact)

@@ -32,6 +32,11 @@ class Artifact:
         """The engine of its format."""
         return find_runtime(self.format).name
 
+    def require_unchanged(self) -> None:
+        """Raises ModelError when its file is another one by now: an export writes new files to the same place."""
+        if _read(self.path, self.format).sha256 != self.sha256:
+            raise ModelError(f"{self.path}: was replaced while it was measured; measure it again")
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

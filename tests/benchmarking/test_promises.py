@@ -8,7 +8,7 @@ import pytest
 from edgekit.benchmarking.promises import Promises
 from edgekit.benchmarking.runners import Trial
 from edgekit.benchmarking.subjects import Artifact, Subject, resolve_artifacts
-from edgekit.errors import GateError
+from edgekit.errors import GateError, ModelError
 from edgekit.exporters.tflite.operators import list_operators
 from edgekit.profiles.target import load_target
 from edgekit.runtimes import Delegation
@@ -54,6 +54,16 @@ def test_what_a_program_tells_stays(artifacts: dict[str, Artifact], remote: Prom
     assert Promises("local", is_local=True).complete(ran(artifacts["tflite"]), told) == told
     assert remote.complete(ran(artifacts["tflite"]), trial(1.0)) == trial(1.0), "this machine knows nothing of another"
     assert Promises("local", is_local=True).complete(ran(artifacts["tflite"], "none"), trial(1.0)) == trial(1.0)
+
+
+def test_an_artifact_that_is_replaced_meanwhile_is_an_error(tmp_path: Path, remote: Promises) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b"old")
+    (artifact,) = resolve_artifacts([path])
+    path.write_bytes(b"new")
+    with pytest.raises(ModelError, match=r"net\.tflite: was replaced while it was measured"):
+        Promises("local", is_local=True).complete(ran(artifact), took(3))
+    assert remote.complete(ran(artifact), took(3)) == took(3), "the device has a copy"
 
 
 def test_fewer_operations_than_the_manifest_promised_are_an_error(
