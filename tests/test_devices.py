@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("sshd"))
     server.start()
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture

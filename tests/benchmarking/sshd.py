@@ -77,12 +77,25 @@ class Server:
             process.terminate()
             process.wait()
 
+    def close(self) -> None:
+        """The end: nothing that a failed test has left goes on."""
+        if self._process is not None:
+            self.drop_connections()
+            self.stop()
+
     def drop_connections(self) -> None:
-        """Kill the processes that serve connections, as when a board loses its power: no farewell is sent."""
+        """Kill the processes that serve connections: no farewell is sent."""
+        self._signal_connections(signal.SIGKILL)
+
+    def freeze_connections(self) -> None:
+        """Stop them, as when a board loses its power: nothing comes any more."""
+        self._signal_connections(signal.SIGSTOP)
+
+    def _signal_connections(self, number: signal.Signals) -> None:
         assert self._process is not None
         for child in _descendants(self._process.pid):
-            if _name(child) == "sshd":
-                os.kill(child, signal.SIGKILL)
+            if _name(child).startswith("sshd"):
+                os.kill(child, number)
 
     def _write_configuration(self) -> None:
         (self.folder / "sshd_config").write_text(
@@ -107,9 +120,17 @@ def _free_port() -> int:
 
 
 def _descendants(pid: int) -> list[int]:
-    children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes below one; those that end meanwhile are left out."""
+    children = [int(each) for each in _read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
     return children + [below for child in children for below in _descendants(child)]
 
 
 def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    return _read(Path(f"/proc/{pid}/comm")).strip()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("sshd"))
     server.start()
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "sshd")
     server.start()
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture(autouse=True)
@@ -258,7 +259,8 @@ def test_nothing_is_left_after_an_error(own_server: Server, tmp_path: Path) -> N
     assert left_behind(own_server) == []
 
 
-def test_a_killed_edgekit_leaves_nothing_on_the_board(own_server: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_edgekit_that_is_ended_leaves_nothing_on_the_board(own_server: Server, number: signal.Signals) -> None:
     script = (
         "from edgekit.benchmarking.executors import open_executor\n"
         "from edgekit.profiles.device import load_device\n"
@@ -266,12 +268,13 @@ def test_a_killed_edgekit_leaves_nothing_on_the_board(own_server: Server) -> Non
         "    print(flush=True)\n"
         "    board.run(['sleep', '4714'], timeout=60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", script]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None and process.stdout.readline()
     wait_until(lambda: bool(running("4714")))
     assert left_behind(own_server)
-    process.kill()
-    process.wait()
+    process.send_signal(number)
+    process.wait(30)
     process.stdout.close()
     wait_until(lambda: not running("4714") and not left_behind(own_server))
 
@@ -282,6 +285,20 @@ def test_a_connection_that_breaks_is_told_and_cleaned_up(own_server: Server) -> 
         executor.run(["sleep", "4715"], timeout=60)
     assert "bench (board): the connection was lost" in str(caught.value) and "\n" not in str(caught.value)
     wait_until(lambda: not running("4715") and not left_behind(own_server))
+
+
+@pytest.mark.slow
+def test_a_board_that_falls_silent_is_noticed(own_server: Server) -> None:
+    started = time.monotonic()
+    with (
+        pytest.raises(DeviceError, match=r"the connection was lost .*not responding"),
+        open_executor(BOARD) as executor,
+    ):
+        threading.Timer(0.5, own_server.freeze_connections).start()
+        executor.run(["sleep", "4717"], timeout=120)
+    assert time.monotonic() - started < 60
+    own_server.drop_connections()
+    wait_until(lambda: not running("4717"))
 
 
 def test_a_lost_connection_stays_lost(own_server: Server, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.start()
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture

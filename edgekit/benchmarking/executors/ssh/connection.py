@@ -38,7 +38,8 @@ _TAIL_BYTES = 256
 # Of sun_path on macOS, less what ssh appends while it makes the socket.
 _LONGEST_SOCKET_PATH = 104 - 18
 
-# dd takes no byte more than it is told: what follows the script on stdin is for the script.
+# dd takes no byte more than it is told: what follows the script on stdin is for the script. Scripts are in braces, so
+# that the shell runs nothing of one that arrives in part.
 _READ_AND_RUN = """exec sh -c 'eval "$(dd bs=1 count={size} 2>/dev/null)"'"""
 
 
@@ -75,7 +76,9 @@ class Connection:
         """
         mark = _new_mark()
         with (self._folder / "stderr").open("wb") as stderr:
-            self._master = self._start(["ControlMaster=yes"], script := _announced(script, mark), stderr)
+            self._master = self._start(
+                ["ControlMaster=yes", "LogLevel=INFO"], script := _announced(script, mark), stderr
+            )
         exchange = Exchange(self._master, MAXIMUM_OUTPUT_BYTES)
         deadline = time.monotonic() + self._connect_s + _LOGIN_S
         try:
@@ -110,7 +113,9 @@ class Connection:
         self._require_connection()
         begin, end = _new_mark(), _new_mark()
         script = _enclosed(script, begin, end)
-        process = self._start(["ControlMaster=no", "ProxyCommand=exec false"], script, subprocess.PIPE)
+        process = self._start(
+            ["ControlMaster=no", "ProxyCommand=exec false", "LogLevel=ERROR"], script, subprocess.PIPE
+        )
         exchange = Exchange(process, limit)
         deadline = time.monotonic() + timeout
 
@@ -158,11 +163,10 @@ class Connection:
             "ClearAllForwardings=yes",
             "ForwardAgent=no",
             "ForwardX11=no",
-            "LogLevel=ERROR",
             *options,
         )
         command = [self._program, "-T", "-S", str(self._folder / "socket").replace("%", "%%")]
-        command += ["-F", config] if config else []
+        command += ["-F", str(Path(config).expanduser())] if config else []
         command += [word for option in options for word in ("-o", option)]
         size = len(script.encode(errors="surrogateescape"))
         return subprocess.Popen(
@@ -171,7 +175,6 @@ class Connection:
             stdout=subprocess.PIPE,
             stderr=stderr,
             bufsize=0,
-            env=os.environ | {"LC_ALL": "C"},
             # Ctrl-C goes to edgekit alone, who ends what runs on the board while it still can.
             start_new_session=True,
         )
@@ -183,16 +186,16 @@ class Connection:
     def _reply(self, exchange: Exchange, begin: bytes, end: bytes) -> Reply:
         code = _line_after(exchange.stdout, end)
         if code is None or not code.strip().isdigit():
-            raise self._interrupted(exchange)
+            raise self._interrupted(bytes(exchange.stderr).partition(b"\n" + begin + b"\n"))
         stdout, stderr = (
             bytes(each).partition(b"\n" + begin + b"\n")[2].rpartition(b"\n" + end + b" ")[0]
             for each in (exchange.stdout, exchange.stderr)
         )
         return Reply(int(code), stdout, stderr)
 
-    def _interrupted(self, exchange: Exchange) -> DeviceError:
+    def _interrupted(self, stderr: tuple[bytes, bytes, bytes]) -> DeviceError:
         """The error for a script that did not reach its end: with it went the connection, or only its shell."""
-        words = exchange.stderr.decode(errors="replace")
+        words = (stderr[2] or stderr[0]).decode(errors="replace")
         if self._master is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._master.wait(1.0)
@@ -235,14 +238,15 @@ def _new_mark() -> bytes:
 
 def _announced(script: str, mark: bytes) -> str:
     """``script``, which prints its first line with ``say``."""
-    return f"say() {{ printf '\\n{mark.decode()} %s\\n' \"$1\"; }}\n{script}"
+    return f"{{\nsay() {{ printf '\\n{mark.decode()} %s\\n' \"$1\"; }}\n{script}\n}}"
 
 
 def _enclosed(script: str, begin: bytes, end: bytes) -> str:
     """``script`` with marks around its output, and its exit code behind the last one."""
+    first, last = (f"'\\n{mark.decode()}" for mark in (begin, end))
     return (
-        f"printf '\\n{begin.decode()}\\n'; printf '\\n{begin.decode()}\\n' >&2\n"
-        f"(\n{script}\n)\ncode=$?; printf '\\n{end.decode()} %d\\n' $code; printf '\\n{end.decode()} %d\\n' $code >&2"
+        f"{{\nprintf {first}\\n'; printf {first}\\n' >&2\n(\n{script}\n)\n"
+        f"code=$?; printf {last} %d\\n' $code; printf {last} %d\\n' $code >&2\n}}"
     )
 
 

@@ -69,7 +69,7 @@ def connection_failed(label: str, host: str, words: str) -> DeviceError:
 def connection_lost(label: str, words: str) -> DeviceError:
     """The error for a connection that broke in the middle."""
     return DeviceError(
-        f"{label}: the connection was lost: {last_words(words)}; check its power and network, and try again"
+        f"{label}: the connection was lost ({last_words(words)}); check its power and network, and try again"
     )
 
 
@@ -87,7 +87,7 @@ def last_words(words: str) -> str:
     """The last lines of a text, as one; decoration of ssh's warnings is left out."""
     lines = [" ".join(line.split()) for line in words.splitlines()]
     lines = [line for line in lines if re.search(r"\w", line) and not line.startswith("@")]
-    return " | ".join(lines[-_LAST_LINES:])[-300:] or "no message"
+    return " | ".join(lines[-_LAST_LINES:])[-300:] or "it said nothing"
 
 
 def _forget(words: str) -> str:

@@ -8,6 +8,9 @@ NOT_EXECUTABLE = 71
 NO_SUCH_FILE = 72
 NO_SUCH_PROGRAM = 127
 
+_IN_ENGLISH = "export LC_ALL=C"
+"""What the programs of the script say is looked at; the programs that are measured keep the user's language."""
+
 
 def session_script(base: str, session: str) -> str:
     """Makes ``base/session`` and says ``ok PATH`` or ``no WORDS``; when stdin ends, nothing of the session is left.
@@ -16,6 +19,7 @@ def session_script(base: str, session: str) -> str:
     on the board. Folders of boards that lost their power meanwhile go after a week.
     """
     return f"""
+{_IN_ENGLISH}
 umask 077
 base={base}
 why=$(mkdir -p "$base" 2>&1 && mkdir "$base"/{session} "$base"/{session}/.running 2>&1) || {{
@@ -85,6 +89,7 @@ def receive_script(path: str, sha256: str, executable: bool, temporary: str) -> 
     folder = path.rpartition("/")[0]
     test = '[ -x "$path" ] || exit ' + str(NOT_EXECUTABLE) if executable else ":"
     return f"""
+{_IN_ENGLISH}
 umask 077
 path={shlex.quote(path)}
 part={shlex.quote(folder)}/{temporary}
@@ -101,6 +106,7 @@ chmod {"700" if executable else "600"} "$part" && mv -f "$part" "$path" || exit 
 def send_script(session: str, path: str) -> str:
     """Writes a file to stdout, after a line with its size and hash."""
     return f"""
+{_IN_ENGLISH}
 cd {shlex.quote(session)} || exit
 path={shlex.quote(path)}
 [ -f "$path" ] || exit {NO_SUCH_FILE}
