@@ -160,6 +160,14 @@ def test_a_network_device_is_connected_and_let_go_again(device: Device, phone: P
     assert attached() == []
 
 
+def test_a_profile_may_go_by_the_model(device: Device, phone: Phone):
+    by_model = replace(device, serial=None, model="Pixel *")
+    with pytest.raises(DeviceError, match='no attached device fits model = "Pixel'), open_executor(by_model):
+        pass
+    with open_executor(device), open_executor(by_model) as executor:
+        assert executor.facts.model == "Google Pixel 6"
+
+
 def test_attached_devices_say_what_they_are(device: Device, phone: Phone):
     with open_executor(device):
         (found,) = attached()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -207,6 +208,18 @@ def test_a_missing_output_file(device: Device, tmp_path: Path):
     assert not (tmp_path / "out.bin").exists()
 
 
+def test_a_phone_that_does_not_answer(device: Device, phone: Phone, monkeypatch: pytest.MonkeyPatch):
+    phone.command("mkdir", "#!/bin/sh\nsleep 600\n")
+    monkeypatch.setattr(connection, "QUICK_S", 1.5)
+    fail(device, lambda executor: None, r"has not answered for 1.5 s; check the cable")
+    assert settings(phone) == ["true", "false"]
+
+
+def test_an_empty_folder(device: Device, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    fail(device, lambda executor: executor.push(tmp_path / "empty"), "is an empty folder")
+
+
 def test_a_file_that_cannot_be_read_here(device: Device, tmp_path: Path):
     fail(device, lambda executor: executor.push(tmp_path / "missing"), "missing: cannot be read: No such file")
 
@@ -228,6 +241,14 @@ def test_everything_is_restored_whatever_is_raised(
         raise error
     assert left_over(phone) == []
     assert settings(phone) == ["true", "false"]
+
+
+def test_a_process_that_has_the_number_of_a_dead_one_is_left_alone(device: Device, phone: Phone):
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
+        with open_executor(device) as executor:
+            phone.real(f"{executor.folder}/.pid").write_text(f"{stranger.pid}\n")
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_an_interrupt_while_a_program_runs_stops_it(device: Device, phone: Phone):

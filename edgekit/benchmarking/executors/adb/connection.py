@@ -89,7 +89,8 @@ class Connection:
         except TimeoutError:
             raise self.silent(QUICK_S) from None
         if done.exit_code != 0:
-            raise DeviceError(f"{self.name}: {last_words(done.stderr or done.stdout)} (in: {script.splitlines()[0]})")
+            words = last_words(done.stderr or done.stdout)
+            raise DeviceError(f"{self.name}: {words} (exit code {done.exit_code} of: {script.split()[0]})")
         return done.stdout
 
     def push(self, local: Path, remote: str) -> Output:
@@ -119,7 +120,7 @@ class Connection:
 
     def silent(self, seconds: float) -> DeviceError:
         """The error for a device that does not answer."""
-        return DeviceError(f"{self.name} has not answered for {seconds:.0f} s; check the cable and `adb devices`")
+        return DeviceError(f"{self.name} has not answered for {seconds:.3g} s; check the cable and `adb devices`")
 
     def _run(self, arguments: list[str], *, timeout: float) -> Output:
         try:

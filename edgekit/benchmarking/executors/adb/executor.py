@@ -70,7 +70,7 @@ class AdbExecutor:
         content = content_name(wanted)
         kept = posixpath.join(posixpath.dirname(self._folder), "kept", content)
         sent = posixpath.join(self._folder, "files", content)
-        folder = next((each for each in (kept, sent) if self._store.holds(each, wanted)), None)
+        folder = self._store.holder((kept, sent), wanted)
         if folder is None:
             folder = kept if keep else sent
             self._store.send(folder, wanted, executable=executable)

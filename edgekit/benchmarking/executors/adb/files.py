@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,8 @@ def items(path: Path) -> list[Item]:
         if not path.is_dir():
             return [_item(path, path.name)]
         files = sorted(each for each in path.rglob("*") if each.is_file())
+        if not files:
+            raise DeviceError(f"{path}: is an empty folder; expected files to send")
         return [_item(each, f"{path.name}/{each.relative_to(path).as_posix()}") for each in files]
     except OSError as error:
         raise DeviceError(f"{error.filename or path}: cannot be read: {error.strerror}") from None
@@ -64,10 +66,13 @@ class Store:
         self._connection = connection
         self._incoming = incoming
 
-    def holds(self, folder: str, wanted: list[Item]) -> bool:
-        """Whether all of ``wanted`` are there, byte for byte."""
-        hashes = self._hashes([posixpath.join(folder, item.name) for item in wanted])
-        return all(hashes.get(posixpath.join(folder, item.name)) == item.sha256 for item in wanted)
+    def holder(self, folders: Sequence[str], wanted: list[Item]) -> str | None:
+        """The first of ``folders`` in which all of ``wanted`` are, byte for byte."""
+        hashes = self._hashes(posixpath.join(folder, item.name) for folder in folders for item in wanted)
+        for folder in folders:
+            if all(hashes.get(posixpath.join(folder, item.name)) == item.sha256 for item in wanted):
+                return folder
+        return None
 
     def send(self, folder: str, wanted: list[Item], *, executable: bool) -> None:
         """Copy ``wanted`` to ``folder``. Raises DeviceError: no room, no permission, damaged on the way."""

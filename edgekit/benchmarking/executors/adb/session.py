@@ -43,11 +43,14 @@ def session_folder(connection: Connection, base: str) -> Iterator[str]:
 
 def end_program(connection: Connection, folder: str) -> None:
     """Kill the program that still runs in this session, with all that it started."""
-    # adbd makes every shell the leader of a process group; pkill is for those that do not.
-    script = (
-        f'p=; {{ read -r p < {quoted(posixpath.join(folder, PID_FILE))}; }} 2>/dev/null; [ -z "$p" ] || '
-        "kill -9 -$p 2>/dev/null || kill -9 -- -$p 2>/dev/null || { pkill -9 -P $p; kill -9 $p; } 2>/dev/null; true"
-    )
+    # adbd makes every shell the leader of a process group; pkill is for those that do not. A number that is another
+    # program's by now, as after a restart, is left alone: edgekit's shell has the session's folder in its command.
+    script = f"""
+p=; {{ read -r p < {quoted(posixpath.join(folder, PID_FILE))}; }} 2>/dev/null; [ -n "$p" ] || exit 0
+command=$(tr '\\0' ' ' < /proc/$p/cmdline 2>/dev/null)
+case "$command" in *{posixpath.basename(folder)}*) ;; *) exit 0 ;; esac
+kill -9 -$p 2>/dev/null || kill -9 -- -$p 2>/dev/null || {{ pkill -9 -P $p; kill -9 $p; }} 2>/dev/null
+true"""
     with suppress(DeviceError, TimeoutError):
         connection.shell(script, timeout=QUICK_S)
 
