@@ -38,14 +38,16 @@ static char *string_at(const char *text) {
     return found;
 }
 
-/* Nodes that onnxruntime has fused are called NAME_token_NUMBER; in the file they are NAME. */
+/* onnxruntime calls a node that it has fused NAME_token_NUMBER, and one that it has moved to its blocked layout
+ * OUTPUT_nchwc after its output; without these endings the names are those of the file. */
 static void restore_source_name(char *name) {
-    static const char mark[] = "_token_";
-    for (char *at = name; (at = strstr(at, mark)); at++)
-        if (at[strlen(mark)] && !at[strlen(mark) + strspn(at + strlen(mark), "0123456789")]) {
-            *at = 0;
-            return;
-        }
+    static const char layout[] = "_nchwc", fused[] = "_token_";
+    size_t length = strlen(name);
+    if (length > strlen(layout) && !strcmp(name + length - strlen(layout), layout)) name[length - strlen(layout)] = 0;
+    char *end = name + strlen(name);
+    while (end > name && isdigit((unsigned char)end[-1])) end--;
+    size_t stem = (size_t)(end - name);
+    if (*end && stem > strlen(fused) && !strncmp(end - strlen(fused), fused, strlen(fused))) end[-(int)strlen(fused)] = 0;
 }
 
 /* The name of the node that an event of a kernel is about: its name without the ending; else NULL. */
@@ -61,9 +63,15 @@ static char *node_of(const char *line) {
     return name;
 }
 
+/* The entry of a node; each run lists the nodes in the same order, so the one after the last found is tried first. */
 static struct op_time *find(struct op_time *ops, size_t count, const char *op, const char *node) {
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(ops[i].node, node) && !strcmp(ops[i].op, op)) return &ops[i];
+    static size_t next;
+    for (size_t i = 0; i < count; i++) {
+        struct op_time *candidate = &ops[(next + i) % count];
+        if (strcmp(candidate->node, node) || strcmp(candidate->op, op)) continue;
+        next = (size_t)(candidate - ops) + 1;
+        return candidate;
+    }
     return NULL;
 }
 

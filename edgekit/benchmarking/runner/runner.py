@@ -338,7 +338,12 @@ def onnxruntime_profile(events: list[dict[str, Any]], runs: int) -> list[dict[st
 
 
 def source_name(node: str) -> str:
-    """The name in the file of a node that onnxruntime has fused, which it calls NAME_token_NUMBER."""
+    """The name in the file of a node that onnxruntime has changed.
+
+    One that it has fused is NAME_token_NUMBER; one in its blocked layout is OUTPUT_nchwc, after its output.
+    """
+    if node.endswith("_nchwc"):
+        node = node[: -len("_nchwc")]
     name, separator, number = node.rpartition("_token_")
     return name if separator and number.isdigit() else node
 
