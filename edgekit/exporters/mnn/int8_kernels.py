@@ -8,6 +8,9 @@ through poolings and copies. Measured with MNN 3.6.1, and read in its source (``
 - A Relu fused into an Add, Sub or Mul clamps the codes at 0 instead of at the zero point.
 - A depthwise convolution truncates its bias and its output's zero point to whole steps of the accumulator, and takes
   weight scales below 1e-6 for 1e-6 (``CPUConvolution.cpp``, ``updateInputOutputScale``).
+- On ARM CPUs with i8mm (phones since 2022) a convolution works on two pixels and two blocks of four channels at a time;
+  of an odd number of pixels and an odd number of blocks it gets the last ones wrong: garbage from every
+  classifier of 10 classes. Seen in qemu 7.2 and 10 (``edgekit verify --emulate --cpu i8mm``).
 """
 
 import math
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.exporters.mnn.editor import GraphEditor, constant_array, fused_activation, only_user, static_shape
+from edgekit.exporters.mnn.editor import Array, GraphEditor, constant_array, fused_activation, only_user, static_shape
 from edgekit.exporters.mnn.strip import FloatGraph
 
 _LOWEST = np.float32(-3.4e38)
@@ -26,6 +29,9 @@ _LEAST_DEPTHWISE_SCALE = 1e-6
 _LARGEST_FRACTION = 2**22
 # A larger average costs more bytes of weights than its conversions to float and back cost time.
 _MAX_TAPS = 16
+_BLOCK = 4
+"""Channels that MNN keeps together."""
+
 _POINTWISE = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1]}
 
 
@@ -148,6 +154,46 @@ def depthwise(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     nudged = editor.constant((steps * unit).astype(np.float32), f"{final.name}_bias")
     node.resize_inputs(3)
     node.replace_input_with(2, nudged)
+
+
+def even_blocks(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
+    """Give a convolution of an odd number of pixels an even number of blocks of channels; the added ones are cut off.
+
+    Given:  x[N,C,1,1] -> Conv(10 channels: 3 blocks) (-> Relu) -> y
+    Result: x -> Conv(16 channels: 4 blocks) (-> Relu) -> Slice(10 channels) -> y
+    """
+    value, weight, produced = node.inputs[1], constant_array(node.inputs[1]), node.outputs[0]
+    scales = stripped.weights.get(value.name or "") if value is not None else None
+    shape = static_shape(produced)
+    pixels, blocks = math.prod(shape[2:]), -(-shape[1] // _BLOCK)
+    if weight is None or scales is None or node.attributes.get_int("group", 1) != 1 or not pixels % 2 or not blocks % 2:
+        return
+    units, added = shape[1], (blocks + 1) * _BLOCK - shape[1]
+    activation = fused_activation(produced)
+    final = produced if activation is None else activation.outputs[0]
+    wider = editor.constant(_widened(weight, added, 0), f"{final.name}_wide_weight")
+    stripped.weights[wider.name or ""] = _widened(np.broadcast_to(scales, (units,)), added, 1)
+    inputs: list[ir.Value | None] = [node.inputs[0], wider]
+    bias = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is not None:
+        inputs.append(editor.constant(_widened(bias, added, 0), f"{final.name}_wide_bias"))
+    wide = (shape[0], units + added, *shape[2:])
+    end = activation or node
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    made = editor.node(end, "Conv", inputs, attributes, shape=wide, name=f"{final.name}_wide")
+    if activation is not None:
+        inputs = [made, *activation.inputs[1:]]
+        made = editor.node(end, activation.op_type, inputs, shape=wide, name=f"{final.name}_wide_activation")
+    stripped.inherit(made, final)
+    bounds = [
+        editor.integers([number], f"{final.name}_{name}") for name, number in (("from", 0), ("to", units), ("axis", 1))
+    ]
+    editor.replace(final, editor.node(end, "Slice", [made, *bounds], shape=shape, name=f"{final.name}_narrow"))
+
+
+def _widened(array: Array, added: int, value: float) -> Array:
+    """``array`` with ``added`` more rows of ``value``."""
+    return np.pad(array, [(0, added)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
 
 
 def _is_quantized(stripped: FloatGraph, node: ir.Node) -> bool:

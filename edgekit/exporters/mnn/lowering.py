@@ -63,6 +63,7 @@ _INT8_REWRITES: tuple[dict[str, Rewrite], ...] = (
     },
     # Behind all that make convolutions.
     {"Conv": int8_kernels.depthwise},
+    {"Conv": int8_kernels.even_blocks},
 )
 
 
