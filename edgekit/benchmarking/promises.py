@@ -80,7 +80,7 @@ class Promises:
 
     def _broken(self, subject: Subject, trial: Trial, promised: Delegation) -> str:
         artifact = subject.artifact
-        asked = self._asked.get(artifact.path)
+        asked = self._ask(artifact) if self.is_local else None
         fallback = asked.fallback[:_NAMED_FALLBACKS] if asked else ()
         named = "; ".join(f"{each.op} {each.node}: {each.reason}" for each in fallback)
         return (
