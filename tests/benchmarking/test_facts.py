@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.benchmarking.executors import Completed, DeviceFacts
@@ -94,11 +94,13 @@ def test_what_is_no_list_of_cores_has_none(text: str) -> None:
 
 
 @given(st.sets(st.integers(0, 200), min_size=1))
+@settings(deadline=None)
 def test_lists_of_cores_are_read(cores: set[int]) -> None:
     assert parse_cores(",".join(map(str, cores))) == tuple(sorted(cores))
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_garbage_has_no_facts(text: str) -> None:
     found = facts(text)
     assert len(found.cores) == len(found.maximum_mhz)

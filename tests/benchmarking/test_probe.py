@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.benchmarking.executors import Completed, open_executor
@@ -43,6 +43,7 @@ def test_a_shell_that_cannot_tell_the_time_has_no_probe(output: str, monkeypatch
 
 
 @given(st.integers(0, 2**62), st.integers(0, 10**9))
+@settings(deadline=None)
 def test_moments_of_both_clocks_are_understood(start: int, duration: int) -> None:
     took = (seconds(str(start + duration)) or 0) - (seconds(str(start)) or 0)
     assert took == pytest.approx(duration / 1e9, abs=1e-6 + 1e-15 * start)

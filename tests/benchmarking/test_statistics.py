@@ -20,17 +20,20 @@ PAIRS = st.lists(st.tuples(TIMES, TIMES), min_size=2, max_size=20)
 
 
 @given(st.lists(TIMES, min_size=1, max_size=50))
+@settings(deadline=None)
 def test_the_median_is_that_of_the_standard_library(values: list[float]) -> None:
     assert median(values) == pytest.approx(statistics.median(values))
 
 
 @given(st.lists(TIMES, min_size=2, max_size=50))
+@settings(deadline=None)
 def test_percentiles_are_of_type_7(values: list[float]) -> None:
     # "inclusive" is the standard library's word for type 7.
     assert percentile(values, 90) == pytest.approx(statistics.quantiles(values, n=10, method="inclusive")[-1])
 
 
 @given(st.lists(TIMES, min_size=2, max_size=50), st.floats(0, 100), st.floats(0, 100))
+@settings(deadline=None)
 def test_percentiles_rise_and_stay_within_the_values(values: list[float], low: float, high: float) -> None:
     low, high = sorted((low, high))
     span = max(values) - min(values)
@@ -55,6 +58,7 @@ def test_one_run_has_no_spread() -> None:
 
 
 @given(st.lists(st.lists(TIMES, min_size=1, max_size=10), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_pooled_groups_vary_as_their_values_together_do(groups: list[list[float]]) -> None:
     together = [value for group in groups for value in group]
     pooled = pooled_coefficient_of_variation(
@@ -67,7 +71,7 @@ def test_pooled_groups_vary_as_their_values_together_do(groups: list[list[float]
 
 
 @given(PAIRS)
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 def test_the_interval_contains_the_ratio(pairs: list[tuple[float, float]]) -> None:
     mine, others = zip(*pairs, strict=True)
     found = ratio_interval(mine, others)
@@ -76,7 +80,7 @@ def test_the_interval_contains_the_ratio(pairs: list[tuple[float, float]]) -> No
 
 
 @given(PAIRS, st.floats(1e-3, 1e3))
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 def test_a_faster_clock_changes_neither_the_ratio_nor_its_interval(
     pairs: list[tuple[float, float]], scale: float
 ) -> None:
@@ -87,14 +91,14 @@ def test_a_faster_clock_changes_neither_the_ratio_nor_its_interval(
 
 
 @given(TIMES, TIMES, st.integers(2, 20))
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 def test_constant_times_have_an_interval_without_width(mine: float, other: float, rounds: int) -> None:
     low, high = ratio_interval([mine] * rounds, [other] * rounds) or (math.nan, math.nan)
     assert low == high == mine / other
 
 
 @given(st.lists(TIMES, min_size=1, max_size=20))
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 def test_an_artifact_is_as_fast_as_itself(times: list[float]) -> None:
     assert ratio(times, times) == 1.0
 
