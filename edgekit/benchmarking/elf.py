@@ -6,8 +6,10 @@ from pathlib import Path
 from edgekit.errors import DeviceError
 
 _MAGIC = b"\x7fELF"
-_HEADER = 20
 _LITTLE_ENDIAN = 1
+
+HEADER_BYTES = 20
+"""So much of a file tells."""
 
 # e_machine of the ELF specification, with the class (1: 32 bits, 2: 64 bits).
 _ABIS = {(183, 2): "arm64-v8a", (40, 1): "armeabi-v7a", (62, 2): "x86_64", (3, 1): "x86", (243, 2): "riscv64"}
@@ -16,8 +18,12 @@ _ABIS = {(183, 2): "arm64-v8a", (40, 1): "armeabi-v7a", (62, 2): "x86_64", (3, 1
 def elf_abi(path: Path) -> str | None:
     """The ABI of ``path`` in Android's words, "another processor" for one without a name here; None: no ELF file."""
     with path.open("rb") as file:
-        header = file.read(_HEADER)
-    if len(header) < _HEADER or not header.startswith(_MAGIC):
+        return header_abi(file.read(HEADER_BYTES))
+
+
+def header_abi(header: bytes) -> str | None:
+    """The ABI in the first HEADER_BYTES of a file; as for :func:`elf_abi`."""
+    if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
         return None
     bits, order = header[4], header[5]
     (machine,) = struct.unpack_from("<H" if order == _LITTLE_ENDIAN else ">H", header, 18)

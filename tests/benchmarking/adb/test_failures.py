@@ -181,14 +181,15 @@ def test_a_program_that_may_not_be_started(device: Device, tool: Tool):
     fail(device, act, r"program cannot be started \(.*Permission denied.*noexec")
 
 
-def test_a_program_of_another_processor_that_is_there_already(device: Device, phone: Phone):
+@pytest.mark.parametrize("before", [[], ["env", "A=1"]])  # env has such a file run by sh
+def test_a_program_of_another_processor_that_is_there_already(device: Device, phone: Phone, before: list[str]):
     program = phone.real("/data/local/tmp/foreign")
-    program.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf7\x00" + bytes(44))
+    program.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(44))
     program.chmod(0o755)
     fail(
         device,
-        lambda executor: executor.run(["/data/local/tmp/foreign"], timeout=20),
-        r"foreign cannot be started \(.*\): it is not built for arm64-v8a",
+        lambda executor: executor.run([*before, "/data/local/tmp/foreign"], timeout=20),
+        r"foreign cannot be started \(.*\): it is built for riscv64, but adb:\S+ runs arm64-v8a",
     )
 
 

@@ -1,7 +1,6 @@
 """Run programs on an Android device, or a board with adbd."""
 
 import posixpath
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -15,15 +14,13 @@ from edgekit.benchmarking.executors.adb.files import Store, content_name, items
 from edgekit.benchmarking.executors.adb.listing import find_serial
 from edgekit.benchmarking.executors.adb.session import PID_FILE, end_program, session_folder
 from edgekit.benchmarking.executors.adb.settings import fixed_performance
+from edgekit.benchmarking.executors.adb.starting import CANNOT_START, NOT_FOUND, explain_start, program_name
 from edgekit.benchmarking.facts import read_facts
 from edgekit.errors import DeviceError
 from edgekit.profiles.device import Device
 
 DEFAULT_FOLDER = "/data/local/tmp/edgekit"
 """The only place where Android lets the shell user both write and run programs."""
-
-# What a shell says of a program that it may not start, and of one that it does not find.
-_CANNOT_START, _NOT_FOUND = 126, 127
 
 
 @contextmanager
@@ -55,7 +52,6 @@ class AdbExecutor:
         self._connection = connection
         self._folder = folder
         self._store = Store(connection, posixpath.join(folder, "incoming"))
-        self._programs: set[str] = set()
 
     @property
     def folder(self) -> str:
@@ -78,8 +74,6 @@ class AdbExecutor:
         # What was there already counts as used today, and may have been no program then.
         mode = f" && chmod -R 755 {quoted(remote)}" if executable else ""
         self._connection.shell_command(f"touch {quoted(folder)}{mode}")
-        if executable:
-            self._programs.add(remote)
         return remote
 
     def run(self, command: Sequence[str], *, timeout: float) -> Completed:
@@ -94,12 +88,11 @@ class AdbExecutor:
         except TimeoutError:
             end_program(self._connection, self._folder)
             raise DeviceError(
-                f"{self._connection.name}: {_program(command)} was not done after {timeout:g} s and was stopped; "
+                f"{self._connection.name}: {program_name(command)} was not done after {timeout:g} s and was stopped; "
                 "does the device sleep, or is the model too slow for it?"
             ) from None
-        was_sent = any(word in self._programs for word in command)
-        if completed.exit_code == _CANNOT_START or (completed.exit_code == _NOT_FOUND and was_sent):
-            raise self._cannot_start(command, completed)
+        if completed.exit_code in (CANNOT_START, NOT_FOUND):
+            explain_start(self._connection, self.facts, self._abis, command, completed)
         return completed
 
     def pull(self, remote: str, local: Path) -> None:
@@ -114,16 +107,6 @@ class AdbExecutor:
             raise DeviceError(f"{self._connection.name}: {path} could not be copied to {local}: {words}")
         if not local.is_file() or local.stat().st_size != int(size):
             raise DeviceError(f"{self._connection.name}: {path} arrived incomplete; check the cable and try again")
-
-    def _cannot_start(self, command: Sequence[str], completed: Completed) -> DeviceError:
-        words = last_words(completed.stderr or completed.stdout)
-        if re.search(r"Exec format|not executable|ELF|bad machine", completed.stderr):
-            reason = f"it is not built for {self.facts.abi or 'this device'}; name a program that is in the profile"
-        elif completed.exit_code == _NOT_FOUND:
-            reason = f"its loader is not there, so it is built for another system than {self.facts.os or 'this one'}"
-        else:
-            reason = f'{posixpath.dirname(self._folder)} may not allow programs (noexec); set "folder" in the profile'
-        return DeviceError(f"{self._connection.name}: {_program(command)} cannot be started ({words}): {reason}")
 
 
 def read_device_facts(connection: Connection, name: str) -> DeviceFacts:
@@ -153,11 +136,3 @@ def _abis(connection: Connection, facts: DeviceFacts) -> tuple[str, ...]:
 def _api_level(connection: Connection) -> int | None:
     answer = connection.shell_command("getprop ro.build.version.sdk 2>/dev/null; true").strip()
     return int(answer) if answer.isdecimal() else None
-
-
-def _program(command: Sequence[str]) -> str:
-    """The program's name in a command that may start with taskset or env."""
-    for word in command:
-        if re.fullmatch(r"[^\s=]*/[^\s=]+", word):
-            return posixpath.basename(word)
-    return command[0]
