@@ -1,6 +1,7 @@
 """What a device says of itself, read by one script in its shell: this machine, boards over ssh, phones over adb."""
 
 import re
+from collections.abc import Iterator
 
 from edgekit.benchmarking.executors import DeviceFacts
 from edgekit.benchmarking.shell import Run, Values, first, number, parse_values
@@ -75,7 +76,7 @@ def read_facts(run: Run, name: str, kind: str) -> DeviceFacts:
 def parse_facts(values: Values, name: str, kind: str) -> DeviceFacts:
     """The facts in the lines that FACTS_SCRIPT prints."""
     cores = usable_cores(values)
-    maximum = dict(_maximum_mhz(text) for text in values.get("maximum_khz", ()))
+    maximum = dict(_maximum_mhz(values))
     return DeviceFacts(
         name=name,
         kind=kind,
@@ -111,10 +112,12 @@ def parse_cores(text: str) -> tuple[int, ...]:
     return tuple(sorted(cores))
 
 
-def _maximum_mhz(text: str) -> tuple[int, float | None]:
-    core, _, khz = text.partition(" ")
-    value = number(khz)
-    return (int(core) if core.isdecimal() else -1), value / 1000 if value else None
+def _maximum_mhz(values: Values) -> Iterator[tuple[int, float | None]]:
+    for text in values.get("maximum_khz", ()):
+        core, _, khz = text.partition(" ")
+        frequency = number(khz)
+        for each in parse_cores(core):
+            yield each, frequency / 1000 if frequency else None
 
 
 def _model(values: Values) -> str | None:

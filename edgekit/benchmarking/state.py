@@ -47,7 +47,7 @@ _CHIP = re.compile(r"^soc[-_]?thermal|^soc[-_]?max|^acpitz|^tsens_tz", re.IGNORE
 _TEMPERATURES_C = (-40.0, 150.0)
 _ANDROID_ZONE = re.compile(r"Temperature\{mValue=(?P<value>[-0-9.eE]+), *mType=(?P<type>\d+), *mName=(?P<name>[^,}]*)")
 _ANDROID_CPU = "0"
-_ANDROID_STATUS = re.compile(r"Thermal Status: *(\d+)")
+_ANDROID_STATUS = re.compile(r"Thermal Status: *(\d)\b")
 
 
 def snapshot(executor: Executor, cores: Sequence[int]) -> State:

@@ -99,6 +99,11 @@ def test_lists_of_cores_are_read(cores: set[int]) -> None:
     assert parse_cores(",".join(map(str, cores))) == tuple(sorted(cores))
 
 
+@pytest.mark.parametrize("core", ["x", "", "9" * 5000, "-1", "²"])
+def test_a_frequency_of_what_is_no_core_is_none(core: str) -> None:
+    assert facts(f"online=0\nmaximum_khz={core} 1800000").maximum_mhz == (None,)
+
+
 @given(st.text())
 @settings(deadline=None)
 def test_garbage_has_no_facts(text: str) -> None:

@@ -82,7 +82,18 @@ def test_garbage_has_no_state(text: str) -> None:
 KEYS = st.sampled_from(["governor", "khz", "zone", "capacity", "load", "thermalservice", "battery"])
 VALUES = st.one_of(
     st.text(alphabet="0123456789 :-.eEnaif{}=,mTyp", max_size=20),
-    st.sampled_from(["0 nan", "0 inf", "level: x", "level: -1", "scale: 0", "cpu:1e999", "Thermal Status: 9"]),
+    st.sampled_from(
+        [
+            "0 nan",
+            "0 inf",
+            "level: x",
+            "level: -1",
+            "scale: 0",
+            "cpu:1e999",
+            "Thermal Status: 9",
+            f"Thermal Status: {'9' * 5000}",
+        ]
+    ),
 )
 
 
