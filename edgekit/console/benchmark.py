@@ -56,7 +56,7 @@ def short_paths(paths: Sequence[str]) -> list[str]:
     """The paths without what all of them begin with; a single one, or equal ones, as file name."""
     parts = [Path(path).parts for path in paths]
     shared = 0
-    while all(len(each) > shared + 1 and each[shared] == parts[0][shared] for each in parts):
+    while parts and all(len(each) > shared + 1 and each[shared] == parts[0][shared] for each in parts):
         shared += 1
     return [str(Path(*each[shared:])) for each in parts]
 

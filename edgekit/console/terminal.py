@@ -59,8 +59,11 @@ def progress() -> Progress:
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout. Raises EdgekitError when that cannot be written."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if not (_can_be(text, "utf-8") and _can_be(text, sys.stdout.encoding)):
+        text = json.dumps(document, indent=2)
     try:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -68,6 +71,15 @@ def print_json(document: object) -> None:
         raise EdgekitError(
             f"standard output: cannot be written ({error.strerror}); make room or redirect it"
         ) from error
+
+
+def _can_be(text: str, encoding: str) -> bool:
+    """Whether ``text`` can be written so; a path that is not UTF-8 has characters that nothing takes."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
