@@ -77,8 +77,8 @@ def find_devices(
 ) -> Devices:
     """All devices known or attached that have all ``labels``, or the one called ``name`` (as ``--device`` takes it).
 
-    Boards over ssh are asked when ``check`` is set or ``name`` is given. A profile that is wrong is listed with its
-    error; asked for by name, it is a ProfileError.
+    Boards over ssh, and phones over the network that adb is not connected to, are tried when ``check`` is set or
+    ``name`` is given. A profile that is wrong is listed with its error; asked for by name, it is a ProfileError.
     """
     with (progress or Silent()).stage("looking for devices"):
         known, wrong = ([load_device(name)], []) if name else _profiles()
@@ -122,7 +122,11 @@ def _known(
         boards = {device.name: pool.submit(_probe, device) for device in devices if device.kind == "ssh" and check}
         for device in devices:
             if device.kind == "adb":
-                yield _over_adb(device, [each for each in attached if _fits(device, each)], adb_answers)
+                fitting = [each for each in attached if _fits(device, each)]
+                if check and adb_answers and not fitting and _is_address(device.serial):
+                    yield _probe(device)  # which connects to it, as `adb connect` does
+                else:
+                    yield _over_adb(device, fitting, adb_answers)
             elif device.kind == "local":
                 yield _probe(device)
             elif device.name in boards:
@@ -159,8 +163,13 @@ def _over_adb(device: Device, fitting: Sequence["AttachedDevice"], adb_answers: 
     return _with_attached(_status(device, "ready", True), fitting[0])
 
 
+def _is_address(serial: str | None) -> bool:
+    """Whether adb reaches it over the network."""
+    return re.fullmatch(r"[^*?]+:[0-9]+", serial or "") is not None
+
+
 def _how_to_attach(device: Device) -> str:
-    if re.fullmatch(r"[^*?]+:[0-9]+", device.serial or ""):
+    if _is_address(device.serial):
         return f"switch it on, then type `adb connect {device.serial}`"
     return "plug it in or switch it on, then look for it in `adb devices`"
 

@@ -139,6 +139,16 @@ def test_a_profile_that_fits_no_phone_or_two(make_phone: MakePhone, profiles: Ca
         open_executor(nothing).__enter__()
 
 
+def test_a_phone_on_the_network_is_connected_to_when_it_is_named(make_phone: MakePhone, profiles: object) -> None:
+    phone = make_phone()
+    name = f"adb:{phone.serial}"
+    assert name not in [each.name for each in find_devices().devices]
+    assert (one(find_devices(name), name).state, one(find_devices(name), name).model) == ("ready", "Google Pixel 6")
+    phone.unplug()
+    lost = one(find_devices(name), name)
+    assert lost.usable is False and phone.serial in lost.advice
+
+
 def test_a_phone_that_lets_nobody_in_says_what_to_do(make_phone: MakePhone, profiles: object) -> None:
     phone = make_phone()
     phone.auth = "reject"

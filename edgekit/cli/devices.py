@@ -14,7 +14,9 @@ def devices(
         str | None, typer.Argument(help="Show this one, and try it: a profile, a .toml file, adb:SERIAL or ssh:HOST.")
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="Only those with it (repeatable).")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Try the boards over ssh, too.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Try the boards over ssh and phones over the network, too.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """List the devices known and attached, and why one cannot be used; exit code 6 if the one named cannot."""

@@ -75,10 +75,9 @@ class Connection:
         Whatever ends the connection, the script can clean up when its stdin ends.
         """
         mark = _new_mark()
+        script = _announced(script, mark)
         with (self._folder / "stderr").open("wb") as stderr:
-            self._master = self._start(
-                ["ControlMaster=yes", "LogLevel=INFO"], script := _announced(script, mark), stderr
-            )
+            self._master = self._start(["ControlMaster=yes", "LogLevel=INFO"], script, stderr)
         exchange = Exchange(self._master, MAXIMUM_OUTPUT_BYTES)
         deadline = time.monotonic() + self._connect_s + _LOGIN_S
         try:

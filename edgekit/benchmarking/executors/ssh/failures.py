@@ -6,6 +6,8 @@ from edgekit.errors import DeviceError
 
 _LAST_LINES = 2
 
+_CHECK_SERVER = "start the ssh server on it, or correct the port (ssh://user@host:port, or Port in ~/.ssh/config)"
+
 # (what ssh writes, in lower case; what it means; what to do). The first that fits counts.
 _CONNECTING = (
     (
@@ -16,11 +18,7 @@ _CONNECTING = (
     ("host key verification failed", "its host key is not known here", "connect once by hand to check it: ssh {host}"),
     ("could not resolve hostname", "no such host", "check the name; ssh {host} must work"),
     ("name or service not known", "no such host", "check the name; ssh {host} must work"),
-    (
-        "connection refused",
-        "it refuses the connection",
-        "start the ssh server on it, or correct the port (ssh://user@host:port, or Port in ~/.ssh/config)",
-    ),
+    ("connection refused", "it refuses the connection", _CHECK_SERVER),
     (
         "too many authentication failures",
         "it was offered too many keys",
@@ -43,6 +41,8 @@ _CONNECTING = (
         "set MaxSessions to 10 in its sshd_config",
     ),
     ("administratively prohibited", "its ssh server forbids this", "allow sessions in its sshd_config"),
+    ("connection reset by", "it breaks off the connection", _CHECK_SERVER),
+    ("connection closed by", "it breaks off the connection", _CHECK_SERVER),
 )
 
 _WRITING = (
