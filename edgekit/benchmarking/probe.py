@@ -51,8 +51,9 @@ The clock is the time that the copy has spent on a core, where the kernel tells 
 programs has not throttled, and what they take hits all artifacts of a round alike. Elsewhere it is the wall's.
 """
 
-_FIRST_STEPS = 5_000
-_LONGEST_STEPS = 1 << 30  # mksh calculates in 32 bits.
+_FIRST_STEPS = 1_250
+_MOST_ROUGH_STEPS = 5_000_000
+_MOST_STEPS = 1 << 30  # mksh calculates in 32 bits.
 _ROUGH_S = 0.03
 _DURATION_S = 0.1
 # /proc/uptime counts in hundredths of a second.
@@ -74,17 +75,17 @@ class Probe:
     @classmethod
     def calibrated(cls, executor: Executor, cores: tuple[int, ...], threads: int) -> Self | None:
         """Size the work to about 0.1 s and time it; None for a device without a clock that a shell can read."""
-        probe = cls(executor, cores, threads)
-        while True:
+        probe, took, factor = cls(executor, cores, threads), 0.0, 1.0
+        while took < _ROUGH_S * factor and probe.steps < _MOST_ROUGH_STEPS:
+            probe = replace(probe, steps=4 * probe.steps)
             values = probe._run(1)
-            took = _fastest(values)
-            if took is None:
+            found = _fastest(values)
+            if found is None:
                 return None
-            factor = _COARSE_FACTOR if _COARSE in values.get("clock", ()) else 1.0
-            if took >= _ROUGH_S * factor or probe.steps >= _LONGEST_STEPS:
-                break
-            probe = replace(probe, steps=min(4 * probe.steps, _LONGEST_STEPS))
-        steps = min(max(1, round(probe.steps * _DURATION_S * factor / took)), _LONGEST_STEPS)
+            took, factor = found, _COARSE_FACTOR if _COARSE in values.get("clock", ()) else 1.0
+        if not took:
+            return None
+        steps = min(max(1, round(probe.steps * _DURATION_S * factor / took)), _MOST_STEPS)
         probe = replace(probe, steps=steps)
         before = _fastest(probe._run(REPEATS))
         return replace(probe, before_s=before) if before else None

@@ -35,7 +35,9 @@ def test_the_fastest_of_all_repeats_counts() -> None:
     assert probe(0.1, 0.1, 0.13, 0.2).slowdown() == pytest.approx(1.3)
 
 
-@pytest.mark.parametrize("output", ["", "probe=N N\n", "probe=5 3\n", "probe=nan nan\n", "sh: syntax error\n"])
+@pytest.mark.parametrize(
+    "output", ["", "probe=N N\n", "probe=5 3\n", "probe=nan nan\n", "probe=7 7\n", "sh: syntax error\n"]
+)
 def test_a_shell_that_cannot_tell_the_time_has_no_probe(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = FakeExecutor()
     monkeypatch.setattr(executor, "run", lambda command, timeout: Completed(0, output, ""))
