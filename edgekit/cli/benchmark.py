@@ -104,9 +104,10 @@ def _find_report(reference: str) -> "Found":
 
 def _compare(old: "Found", new: "Report") -> dict[str, Any]:
     from edgekit.console.history import show_comparison
+    from edgekit.console.terminal import error_console
     from edgekit.history import compare_reports
     from edgekit.history.documents import Found
 
     comparison = compare_reports(old, Found(new))
-    show_comparison(comparison)
+    show_comparison(comparison, console=error_console())
     return comparison.to_json()

@@ -13,6 +13,8 @@ from edgekit.console.chart import draw_chart
 from edgekit.console.terminal import new_table, output_console, spell_number
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgekit.benchmarking.results import Report, Result, State
     from edgekit.history.comparison import Comparison, Pair
     from edgekit.history.selection import Measurement, Run
@@ -121,9 +123,9 @@ def _spell_state(state: "State") -> str:
     return ", ".join(known) or "unknown"
 
 
-def show_comparison(comparison: "Comparison") -> None:
-    """Old and new figures side by side; below, what makes them hard to compare."""
-    console = output_console()
+def show_comparison(comparison: "Comparison", *, console: "Console | None" = None) -> None:
+    """Old and new figures side by side; below, what makes them hard to compare. Prints on stdout or ``console``."""
+    console = console or output_console()
     named = list(zip(_names(comparison.pairs), comparison.pairs, strict=True))
     title, *lines = _align(_PAIR, [(name, *_pair_row(pair)) for name, pair in named])
     console.print(title, style="bold", soft_wrap=True)
