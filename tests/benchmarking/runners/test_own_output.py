@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.benchmarking.executors import Completed
+from edgekit.benchmarking.runners import Limits, OpTime, Workload
+from edgekit.benchmarking.runners.own_output import arguments, parse_output
+from edgekit.errors import DeviceError, ModelError
+
+WORKLOAD = Workload("tflite", "/models/a=b.tflite", 2, Limits(0.5, 64, 0.25, 3.75), "xnnpack", profile=True)
+DOCUMENT = {
+    "edgekit_runner": 1,
+    "runtime": "litert",
+    "runtime_version": "2.3.0",
+    "load_us": 2500,
+    "first_us": 1500.5,
+    "warmup_runs": 12,
+    "settled": True,
+    "times_ns": [1_000_000, 3_000_000],
+    "peak_memory_kb": 2048,
+    "accelerated_ops": 3,
+    "total_ops": 4,
+    "partitions": 1,
+    "profile": [{"op": "CONV_2D", "node": "stem", "mean_us": 12.5, "accelerated": True}],
+}
+
+
+def test_the_command_line():
+    assert arguments(WORKLOAD) == [
+        *("--runtime", "litert", "--model", "/models/a=b.tflite", "--threads", "2"),
+        *("--warmup-s", "0.5", "--min-runs", "64", "--min-s", "0.25", "--max-s", "3.75"),
+        *("--delegate", "xnnpack", "--profile"),
+    ]
+
+
+def test_reads_the_last_line():
+    trial = parse_output(Completed(0, f"noise\n{json.dumps(DOCUMENT)}\n", "INFO: more"), WORKLOAD, "it")
+    assert (trial.runs, trial.mean_ms, trial.times_ms) == (2, 2.0, (1.0, 3.0))
+    assert (trial.load_ms, trial.first_ms, trial.warmup_runs) == (2.5, 1.5005, 12)
+    assert (trial.peak_memory_bytes, trial.runtime_version) == (2 << 20, "2.3.0")
+    assert (trial.accelerated_ops, trial.total_ops, trial.partitions) == (3, 4, 1)
+    assert trial.profile == (OpTime("CONV_2D", "stem", 0.0125, True),)
+
+
+def test_what_is_not_known_is_none():
+    unknown = DOCUMENT | dict.fromkeys(("peak_memory_kb", "accelerated_ops", "runtime_version"))
+    trial = parse_output(Completed(0, json.dumps(unknown), ""), WORKLOAD, "it")
+    assert trial.peak_memory_bytes is trial.accelerated_ops is trial.runtime_version is None
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "kind", "words"),
+    [
+        (4, "INFO: x\nedgekit-runner: LiteRT: no\n", ModelError, "a=b.tflite: LiteRT: no; expected a file"),
+        (3, "edgekit-runner: /lib: not there", DeviceError, "failed with exit code 3 on .*: /lib: not there"),
+        (-11, "", DeviceError, "crashed with SIGSEGV on .*: it wrote nothing"),
+        (139, "", DeviceError, "crashed with SIGSEGV"),
+        (137, "", DeviceError, "SIGKILL, as when the memory"),
+        (127, "env: no such file", DeviceError, "exit code 127 .*no such file"),
+    ],
+)
+def test_failures(code, stderr, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        parse_output(Completed(code, "", stderr), WORKLOAD, "it")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"edgekit_runner": 2}, {"times_ns": []}, {"times_ns": None}, {"load_us": "soon"}, {"profile": [{}]}]
+)
+def test_another_document(changed):
+    with pytest.raises(DeviceError, match="not understood"):
+        parse_output(Completed(0, json.dumps(DOCUMENT | changed), ""), WORKLOAD, "it")
+
+
+@given(st.text())
+def test_garbage(text):
+    with pytest.raises(DeviceError, match="not understood"):
+        parse_output(Completed(0, text, ""), WORKLOAD, "it")
