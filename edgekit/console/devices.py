@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def show_devices(found: "Devices") -> None:
     """One line per device, then what to do about those that cannot be used."""
     table = new_table("device", "state", "model", "SoC", "ABI", "OS", "labels")
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for each in found.devices:
         cells = (each.name, each.state, each.model, each.soc, each.abi, each.os, " ".join(each.labels))
         table.add_row(*(Text(cell or "") for cell in cells))
