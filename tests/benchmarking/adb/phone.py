@@ -1,8 +1,10 @@
 """A phone on loopback: files below a folder, Android's commands as small scripts, and every fault a phone can have."""
 
+import functools
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,8 +50,21 @@ echo "$(cat "$ROOT/free-kilobytes" 2>/dev/null || echo 500000) 99% /data"
 """
 
 
+@functools.cache
+def _toybox_commands() -> tuple[str, ...]:
+    """Android's tools, where this machine has them."""
+    toybox = shutil.which("toybox")
+    if toybox is None:
+        return ()
+    return tuple(subprocess.run([toybox], capture_output=True, text=True, check=True).stdout.split())
+
+
 class Phone:
-    """Listens on ``port`` of 127.0.0.1; its files are below ``root``. Faults are attributes, set before or while used.
+    """Listens on ``port`` of 127.0.0.1; its files are below ``root``.
+
+    Its shell and its tools are Android's, mksh and toybox, where this machine has them.
+
+    Faults are attributes, set before or while used.
 
     ``auth``: none, accept or reject. ``silent``: it takes connections and never answers. ``room``: so many bytes can
     still be written. ``truncates``: it writes what fits and says that all is well. ``emulator``: the command that runs
@@ -65,6 +80,7 @@ class Phone:
         self.refuses_writes = False
         self.emulator = ""
         self.properties = PROPERTIES if properties is None else properties
+        self._shell = shutil.which("mksh") or "/bin/sh"
         self._transports: list[Transport] = []
         self._programs: list[subprocess.Popen[bytes]] = []
         self._install()
@@ -114,10 +130,11 @@ class Phone:
 
     def start(self, command: str) -> "subprocess.Popen[bytes]":
         """Run a shell command as adbd does: the leader of a group of its own."""
-        environment = {"PATH": f"{self.root}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/", "TMPDIR": TEMPORARY}
+        path = f"{self.root}/bin:{self.root}/system/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+        environment = {"PATH": path, "HOME": "/", "TMPDIR": TEMPORARY}
         local = re.sub(rf"(?<![\w./-]){TEMPORARY}(?=[/\s'\";]|$)", str(self.real(TEMPORARY)), command)
         program = subprocess.Popen(
-            ["/bin/sh", "-c", self._emulated(local)],
+            [self._shell, "-c", self._emulated(local)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,8 +178,12 @@ class Phone:
         return Sync(self) if name == "sync:" else None
 
     def _install(self) -> None:
-        for folder in ("bin", TEMPORARY.lstrip("/")):
+        for folder in ("bin", "system/bin", TEMPORARY.lstrip("/")):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
+        system = self.root / "system" / "bin"
+        (system / "sh").symlink_to(self._shell)
+        for name in _toybox_commands():
+            (system / name).symlink_to(shutil.which("toybox") or "")
         if self.properties:
             cases = "".join(f"{key}) echo {shlex.quote(value)};;\n" for key, value in self.properties.items())
             self.command("getprop", f'#!/bin/sh\ncase "$1" in\n{cases}*) echo;;\nesac\n')

@@ -14,7 +14,7 @@ from edgekit.benchmarking.executors.adb.files import Store, content_name, items
 from edgekit.benchmarking.executors.adb.listing import find_serial
 from edgekit.benchmarking.executors.adb.session import PID_FILE, end_program, session_folder
 from edgekit.benchmarking.executors.adb.settings import fixed_performance
-from edgekit.benchmarking.executors.adb.starting import CANNOT_START, NOT_FOUND, explain_start, program_name
+from edgekit.benchmarking.executors.adb.starting import did_not_start, explain_start, program_name
 from edgekit.benchmarking.facts import read_facts
 from edgekit.errors import DeviceError
 from edgekit.profiles.device import Device
@@ -91,7 +91,7 @@ class AdbExecutor:
                 f"{self._connection.name}: {program_name(command)} was not done after {timeout:g} s and was stopped; "
                 "does the device sleep, or is the model too slow for it?"
             ) from None
-        if completed.exit_code in (CANNOT_START, NOT_FOUND):
+        if did_not_start(completed):
             explain_start(self._connection, self.facts, self._abis, command, completed)
         return completed
 

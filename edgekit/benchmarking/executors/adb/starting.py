@@ -14,8 +14,14 @@ from edgekit.benchmarking.executors.adb.client import last_words
 from edgekit.benchmarking.executors.adb.connection import Connection, quoted
 from edgekit.errors import DeviceError
 
-CANNOT_START, NOT_FOUND = 126, 127
-"""What a shell says of a program that it may not start, and of one that it does not find."""
+_CANNOT_START, _NOT_FOUND = 126, 127
+# mksh, Android's shell, ends with 1 then.
+_NOT_EXECUTABLE = "not executable: "
+
+
+def did_not_start(completed: Completed) -> bool:
+    """Whether a shell's exit code or words may mean that the program did not start at all."""
+    return completed.exit_code in (_CANNOT_START, _NOT_FOUND) or _NOT_EXECUTABLE in completed.stderr
 
 
 def explain_start(
