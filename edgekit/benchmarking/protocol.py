@@ -135,6 +135,7 @@ class _Session:
             delegate=subject.delegate,
             cores=schedule.cores,
             profile=profile,
+            precision=subject.artifact.precision,
         )
         command = pinned(subject.prepared.command(workload), schedule.cores)
         return subject.prepared.parse(self._executor.run(command, timeout=schedule.timeout_s), workload)

@@ -241,6 +241,8 @@ class Mnn(Engine):
         self.interpreter = MNN.Interpreter(options.model)
         # Settings that are no integers are ignored.
         settings = {"backend": "CPU", "numThread": options.threads, "precision": 1}
+        if options.memory == "low":
+            settings["memory"] = 2
         self.session = self.interpreter.createSession(settings)
         self.input_tensors = self.interpreter.getSessionInputAll(self.session)
         self.output_tensors = self.interpreter.getSessionOutputAll(self.session)
@@ -485,13 +487,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; ``--library`` is the C program's."""
+    """The command line; ``--library`` is the C program's, ``--memory`` is not."""
     parser = argparse.ArgumentParser(prog="edgekit-runner")
     parser.add_argument("--runtime", choices=sorted(RUNTIMES), required=True)
     parser.add_argument("--library")
     parser.add_argument("--model", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--delegate", choices=("xnnpack", "none"), default="xnnpack")
+    parser.add_argument("--memory", choices=("normal", "low"), default="normal", help="MNN's; low keeps int8 weights")
     parser.add_argument("--warmup-s", type=float, required=True)
     parser.add_argument("--min-runs", type=int, required=True)
     parser.add_argument("--min-s", type=float, required=True)

@@ -44,7 +44,8 @@ class Workload:
     """What to measure. ``delegate`` is xnnpack, gpu, nnapi or none for TFLite, else None.
 
     ``model`` is its path on the device. ``cores`` are pinned; empty: none are. ``profile`` asks for the time of each
-    operation, which makes the run itself slower.
+    operation, which makes the run itself slower. ``precision`` is what the artifact's manifest says, None when there is
+    none: MNN must be told that weights of int8 are to be calculated with in int8.
     """
 
     format: str
@@ -54,6 +55,7 @@ class Workload:
     delegate: str | None = None
     cores: tuple[int, ...] = ()
     profile: bool = False
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

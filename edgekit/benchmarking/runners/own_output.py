@@ -8,6 +8,7 @@ from typing import Any
 from edgekit.benchmarking.executors import Completed
 from edgekit.benchmarking.runners import OpTime, Trial, Workload
 from edgekit.errors import DeviceError, ModelError
+from edgekit.interface import Precision
 
 RUNTIMES = {"tflite": "litert", "onnx": "onnxruntime", "mnn": "mnn"}
 """The runtime of each format, as ``--runtime`` takes it."""
@@ -26,6 +27,8 @@ def arguments(workload: Workload) -> list[str]:
     words = [word for flag in flags for word in flag.split("=", 1)]
     if workload.delegate is not None:
         words += ["--delegate", workload.delegate]
+    if workload.format == "mnn" and workload.precision == Precision.INT8_DYNAMIC:
+        words += ["--memory", "low"]
     return [*words, "--profile"] if workload.profile else words
 
 

@@ -8,9 +8,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgekit.exporters import ExportOptions, find_exporter
+from edgekit.interface import Precision
 from edgekit.runtimes.process import RuntimeProcess
 from tests.benchmarking.runner.conftest import FEEDS
 from tests.benchmarking.runner.programs import PYTHON, expected, native, run
+from tests.exporters.mnn import graphs
 from tests.runtimes.crashing import save_crashing_tflite
 
 KEYS = {
@@ -251,3 +254,18 @@ def test_a_runtime_that_is_not_installed(models, tmp_path):
     ended = run((PYTHON[0], "-S", PYTHON[1]), models["onnx"], tmp_path)
     assert ended.exit_code != 0
     assert ended.result is None
+
+
+def test_mnn_calculates_in_int8_when_it_is_told(tmp_path):
+    model = tmp_path / "dynamic.mnn"
+    rng = np.random.default_rng(0)
+    feeds = {"image": rng.standard_normal((1, 64, 8, 8)).astype(np.float32)}
+    node = helper.make_node("Conv", ["image", "w"], ["y"], name="conv", **graphs.SAME3)
+    weight = rng.standard_normal((64, 64, 3, 3)).astype(np.float32)
+    graph = graphs.model([node], feeds, {"w": weight}, ["y"])
+    find_exporter("mnn").export(graph, ExportOptions(Precision.INT8_DYNAMIC), model)
+    for precision, memory in ((Precision.INT8_DYNAMIC, "low"), (None, "normal")):
+        with RuntimeProcess("mnn", model, precision=precision) as process:
+            wanted = process.run(feeds)["y"]
+        found = run(PYTHON, model, tmp_path / memory, feeds=feeds, memory=memory).outputs[0]
+        np.testing.assert_array_equal(np.frombuffer(found, np.float32), wanted.ravel())

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,8 @@ from edgekit.benchmarking.runners import Limits, OpTime, Workload
 from edgekit.benchmarking.runners.own_output import arguments, parse_output
 from edgekit.errors import DeviceError, ModelError
 
-WORKLOAD = Workload("tflite", "/models/a=b.tflite", 2, Limits(0.5, 64, 0.25, 3.75), "xnnpack", profile=True)
+LIMITS = Limits(0.5, 64, 0.25, 3.75)
+WORKLOAD = Workload("tflite", "/models/a=b.tflite", 2, LIMITS, "xnnpack", profile=True)
 DOCUMENT = {
     "edgekit_runner": 1,
     "runtime": "litert",
@@ -33,6 +35,13 @@ def test_the_command_line():
         *("--warmup-s", "0.5", "--min-runs", "64", "--min-s", "0.25", "--max-s", "3.75"),
         *("--delegate", "xnnpack", "--profile"),
     ]
+
+
+def test_mnn_is_told_to_calculate_in_int8():
+    workload = Workload("mnn", "m.mnn", 1, LIMITS, precision="int8-dynamic")
+    assert arguments(workload)[-2:] == ["--memory", "low"]
+    assert "--memory" not in arguments(replace(workload, precision="int8-weights"))
+    assert "--memory" not in arguments(replace(workload, format="onnx"))
 
 
 def test_reads_the_last_line():
