@@ -9,6 +9,9 @@ from edgekit.benchmarking.runners import Limits
 _FULL_ROUNDS = 16
 _QUICK_ROUNDS = 8
 
+# A program tells the time of each run: those of an hour would fill the memory.
+_LONGEST_TRIAL_S = 15.0
+
 # Starting a program, and loading a large model on a slow board, come before what the limits bound.
 _STARTUP_S = 180.0
 _TIMEOUT_FACTOR = 3.0
@@ -37,9 +40,10 @@ class Schedule:
         return replace(self, rounds=_QUICK_ROUNDS, limits=limits)
 
     def lasting(self, duration_s: float) -> Self:
-        """``duration_s`` seconds of each artifact, however many runs these are."""
-        each = duration_s / self.rounds
-        return replace(self, limits=replace(self.limits, min_s=each, max_s=each))
+        """``duration_s`` seconds of each artifact, however many runs these are; in more rounds when it is long."""
+        rounds = max(self.rounds, math.ceil(duration_s / _LONGEST_TRIAL_S))
+        each = duration_s / rounds
+        return replace(self, rounds=rounds, limits=replace(self.limits, min_s=each, max_s=each))
 
     @property
     def timeout_s(self) -> float:

@@ -24,4 +24,9 @@ def test_a_duration_is_shared_by_the_rounds(schedule: Schedule) -> None:
 
 def test_a_trial_may_take_much_longer_than_its_limits() -> None:
     assert FULL.timeout_s > 10 * (FULL.limits.warmup_s + FULL.limits.max_s)
-    assert FULL.lasting(3600.0).timeout_s > 2 * 3600 / 16
+    assert FULL.lasting(240.0).timeout_s > FULL.timeout_s
+
+
+def test_a_long_duration_has_more_rounds_and_no_longer_trials() -> None:
+    hour = FULL.lasting(3600.0)
+    assert hour.rounds == 240 and hour.limits.min_s == hour.limits.max_s == 15.0
