@@ -18,6 +18,7 @@ ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
 
 # Python, and the C++ library of the runtimes' wheels; apt adds what they depend on.
 _PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
+_OLDEST_PYTHON = 11
 _UNNEEDED = ("usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/locale", "var")
 _URI = re.compile(r"^'[^']*' (?P<name>\S+) (?P<bytes>\d+)")
 _PYTHON = re.compile(r"^python3\.(\d+)-minimal_")
@@ -49,11 +50,13 @@ class Apt:
         listed = self._run("install", "-qq", "--print-uris", "--no-install-recommends", *self._packages())
         found = [match for line in listed.splitlines() if (match := _URI.match(line))]
         names = [match["name"] for match in found]
-        return Packages(
-            bytes=sum(int(match["bytes"]) for match in found),
-            python=self._minor(_PYTHON, names),
-            glibc=self._minor(_LIBC, names),
-        )
+        python = self._minor(_PYTHON, names)
+        if python < _OLDEST_PYTHON:
+            raise DependencyError(
+                f"this machine's apt sources have Python 3.{python}; expected 3.{_OLDEST_PYTHON} or later "
+                "(Debian 12, Ubuntu 24.04), or pass --sysroot DIR"
+            )
+        return Packages(sum(int(match["bytes"]) for match in found), python, self._minor(_LIBC, names))
 
     def unpack(self, root: Path) -> None:
         """Fetch the packages and unpack them into ``root``. Raises DependencyError."""
@@ -86,9 +89,8 @@ class Apt:
         for name in names:
             if match := pattern.match(name):
                 return int(match[1])
-        wanted = pattern.pattern.strip("^_").replace("\\", "")
         raise DependencyError(
-            f"this machine's apt sources have no {ARCHITECTURES[self._machine]} package like {wanted}; "
+            f"this machine's apt sources have no {ARCHITECTURES[self._machine]} packages of Python and its C library; "
             "expected a Debian mirror, or pass --sysroot DIR"
         )
 

@@ -73,7 +73,7 @@ class Emulator:
                 # The host's libraries are not for this machine.
                 prefix += ["-L", str(root), "-U", "LD_PRELOAD", "-U", "LD_LIBRARY_PATH"]
             done = subprocess.run(
-                [*prefix, str(python), *_PYTHON_FLAGS, "-c", "import numpy"],
+                [*prefix, str(python), *_PYTHON_FLAGS, "-c", ""],
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -41,7 +41,7 @@ def build_sysroot(
     if not folder.is_dir():
         _require_tools()
         try:
-            with _locked(folder.with_suffix(".lock")):
+            with _locked(folder.with_name(f"{folder.name}.lock")):
                 if not folder.is_dir():
                     _build(machine, folder, announce, progress or Silent())
         except OSError as error:
