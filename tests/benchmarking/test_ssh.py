@@ -362,6 +362,14 @@ def test_an_account_without_a_shell(own_server: Server) -> None:
     assert "runs no commands, it says: This account is not available." in error_of()
 
 
+def test_a_server_that_allows_one_session_per_connection(own_server: Server) -> None:
+    own_server.stop()
+    with (own_server.folder / "sshd_config").open("a") as file:
+        file.write("MaxSessions 1\n")
+    own_server.start()
+    assert "allows one session per connection: set MaxSessions to 10" in error_of()
+
+
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
 def test_the_scripts_run_in_every_shell(own_server: Server, tmp_path: Path, shell: str) -> None:
     """The forced command puts another ``sh`` and other programs first on the board's PATH, and prints a greeting."""

@@ -112,9 +112,7 @@ class Connection:
         self._require_connection()
         begin, end = _new_mark(), _new_mark()
         script = _enclosed(script, begin, end)
-        process = self._start(
-            ["ControlMaster=no", "ProxyCommand=exec false", "LogLevel=ERROR"], script, subprocess.PIPE
-        )
+        process = self._start(["ControlMaster=no", "ProxyCommand=false", "LogLevel=ERROR"], script, subprocess.PIPE)
         exchange = Exchange(process, limit)
         deadline = time.monotonic() + timeout
 
@@ -200,6 +198,8 @@ class Connection:
                 self._master.wait(1.0)
         if self._master is None or self._master.poll() is not None:
             return connection_lost(self.label, self._words() or words)
+        if not stderr[1] and words.strip():  # the session did not even begin
+            return connection_failed(self.label, self.host, words)
         return DeviceError(f"{self.label}: its shell ended too early: {last_words(words)}; is the board out of memory?")
 
     def _not_opened(self, said: str) -> DeviceError:
