@@ -93,10 +93,12 @@ def _rest(result: "Result") -> tuple[str, ...]:
 
 
 def spell_milliseconds(value: float | None) -> str:
-    """A time with four digits that count: microseconds matter below a millisecond, not above a second."""
+    """A time with the digits that count: nanoseconds of what is fast, tenths of a millisecond of what takes seconds."""
     if value is None:
         return ""
-    return f"{value:.1f}" if value >= 1000 else f"{value:#.4g}"
+    if value >= 1000:
+        return f"{value:.1f}"
+    return f"{value:#.4g}" if value >= 0.1 else f"{value:.6f}"
 
 
 def _accelerated(result: "Result") -> str:

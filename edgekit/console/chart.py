@@ -39,11 +39,12 @@ class _Scale:
     """Where values and runs are drawn."""
 
     def __init__(self, plot: Plot) -> None:
-        values = [point.value for series in plot.series for point in series.points]
         self._wide = plot.is_wide
-        low, high = self._transform(min(values)), self._transform(max(values))
-        margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
-        self._low, self._high = low - margin, high + margin
+        low, high = plot.limits
+        if self._wide:
+            values = [point.value for series in plot.series for point in series.points]
+            low, high = math.log10(min(values)), math.log10(max(values))
+        self._low, self._high = low, high
         self._last = max(len(plot.starts) - 1, 1)
         self._middle = len(plot.starts) == 1
 

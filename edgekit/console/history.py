@@ -1,5 +1,6 @@
 """The tables of ``edgekit history``."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -98,8 +99,9 @@ def show_run(report: "Report") -> None:
     table = new_table("", "key", "value")
     for what, mapping in (("settings", report.settings), ("environment", report.environment)):
         for key, value in mapping.items():
-            table.add_row(*cells(what, key, str(value)))
-            what = ""
+            if value is not None:  # a flag that was not given
+                table.add_row(*cells(what, key, value if isinstance(value, str) else json.dumps(value, default=str)))
+                what = ""
     for result in report.results:
         for key, value in _details(result):
             table.add_row(*cells(Path(result.path).name if key == "sha256" else "", key, value))

@@ -7,7 +7,8 @@ documents.py   results read back: from the file, or from a document of ``edgekit
 comparison.py  an old and a new run: ratios, intervals, and what makes them hard to compare
 intervals.py   how sure the ratio of two runs is
 notes.py       in what two runs differ besides their figures
-plot.py        a figure over time, per artifact and device: in the terminal, or as PNG or SVG
+series.py      a figure over time, per artifact and device; edgekit/console/chart.py draws it in the terminal
+figure.py      the same as PNG or SVG
 """
 
 from edgekit.history.comparison import compare_reports

@@ -83,6 +83,8 @@ def _label_axes(axes: "Axes", plot: Plot) -> None:
     axes.set_title(plot.title, loc="left", fontsize="medium")
     if plot.is_wide:
         axes.set_yscale("log")
+    else:
+        axes.set_ylim(plot.limits)
     axes.grid(axis="y", alpha=0.25)
     axes.margins(x=0.03)
     places = range(len(plot.starts))[:: -math.ceil(len(plot.starts) / _MOST_DATES)]  # the newest always has its date

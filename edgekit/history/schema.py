@@ -31,7 +31,7 @@ CREATE TABLE results (
   load_ms REAL, first_ms REAL, peak_memory_bytes INTEGER, accelerated_ops INTEGER, total_ops INTEGER,
   throttled INTEGER NOT NULL, valid INTEGER NOT NULL,
   governor TEXT, frequency_mhz REAL, temperature_c REAL, thermal_status INTEGER, document TEXT NOT NULL,
-  PRIMARY KEY (run_id, position)) WITHOUT ROWID;
+  PRIMARY KEY (run_id, position));
 CREATE INDEX results_by_artifact ON results (sha256);
 CREATE VIEW measurements AS SELECT
   results.*, started, complete, device, device_kind, device_model, soc, abi, os, fingerprint, settings, environment

@@ -20,6 +20,8 @@ _UNITS = {"median_ms": " ms", "p90_ms": " ms", "peak_memory_bytes": " MB", "rati
 _MEGABYTE = 1e6
 _MOST_SERIES = 10
 _LOG_FROM = 20.0
+_HALF_WITH_MARGIN = 0.55
+_LEAST_HALF = 0.05
 _PATH_PARTS = 2
 """The target's folder and the file's name: an artifact stays the same when the output folder has another name."""
 
@@ -63,6 +65,15 @@ class Plot:
         """Whether the values are too far apart for a linear axis."""
         values = [point.value for series in self.series for point in series.points]
         return min(values) > 0 and max(values) / min(values) > _LOG_FROM
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The ends of a linear axis: what two calls differ by anyway does not fill it."""
+        values = [point.value for series in self.series for point in series.points]
+        low, high = min(values), max(values)
+        middle = (low + high) / 2
+        half = max((high - low) * _HALF_WITH_MARGIN, abs(middle) * _LEAST_HALF) or 1.0
+        return middle - half, middle + half
 
     def spell(self, value: float) -> str:
         """A value with its unit."""

@@ -104,7 +104,8 @@ def test_paths_are_told_without_what_they_share(paths: list[str], short: list[st
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, ""), (0.01234, "0.01234"), (2.0, "2.000"), (12.345, "12.35"), (1234.56, "1234.6")]
+    ("value", "text"),
+    [(None, ""), (0.01234, "0.012340"), (6e-5, "0.000060"), (2.0, "2.000"), (12.345, "12.35"), (1234.56, "1234.6")],
 )
 def test_times_have_the_digits_that_count(value: float | None, text: str) -> None:
     assert spell_milliseconds(value) == text

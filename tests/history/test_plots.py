@@ -73,6 +73,13 @@ def test_a_chart_marks_what_is_not_valid_and_what_coincides() -> None:
     assert any(line.rstrip().endswith("c") for line in text.splitlines()[1:4])
 
 
+def test_a_chart_does_not_make_a_mountain_of_noise() -> None:
+    rows = {number for number, line in enumerate(draw_chart(plot([2.0, 2.01, 1.995]), 80)[1:17]) if "A" in line}
+    assert max(rows) - min(rows) <= 2
+    low, high = plot([2.0, 2.01]).limits
+    assert high - low > 0.1 * 2.0
+
+
 @given(
     st.lists(
         st.lists(st.floats(0, 1e9) | st.integers(0, 3).map(float), min_size=1, max_size=30), min_size=1, max_size=10
