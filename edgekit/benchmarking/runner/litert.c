@@ -104,6 +104,8 @@ static void make_inputs(litert_handle environment, struct litert_model *model, s
         CHECK(GetSignatureInputName(model->signature, i, &name), MODEL_REFUSED);
         CHECK(GetSignatureInputTensorByIndex(model->signature, i, &tensor), MODEL_REFUSED);
         CHECK(GetRankedTensorType(tensor, &type), MODEL_REFUSED);
+        /* A dimension that the signature leaves open has a default in the file, which is 1 as a rule. */
+        CHECK(GetCompiledModelInputTensorLayout(model->compiled, SIGNATURE, i, &type.layout), MODEL_REFUSED);
         tensors[i] = describe(name, &type, path);
         CHECK(GetCompiledModelInputBufferRequirements(model->compiled, SIGNATURE, i, &requirements), MODEL_REFUSED);
         model->input_buffers[i] = make_buffer(environment, &type, requirements, &tensors[i]);

@@ -115,6 +115,7 @@ enum { LITERT_OPERATOR_EVENT = 1 << 1, LITERT_DELEGATE_EVENT = 1 << 3 };
     X(litert_status, GetRankedTensorType, litert_handle, litert_tensor_type *)                                         \
     X(litert_status, GetCompiledModelInputBufferRequirements, litert_handle, size_t, size_t, litert_handle *)          \
     X(litert_status, GetCompiledModelOutputBufferRequirements, litert_handle, size_t, size_t, litert_handle *)         \
+    X(litert_status, GetCompiledModelInputTensorLayout, litert_handle, size_t, size_t, litert_layout *)                \
     X(litert_status, GetCompiledModelOutputTensorLayouts, litert_handle, size_t, size_t, litert_layout *, bool)        \
     X(litert_status, CreateManagedTensorBufferFromRequirements, litert_handle, const litert_tensor_type *,             \
       litert_handle, litert_handle *)                                                                                  \

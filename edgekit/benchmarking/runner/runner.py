@@ -103,9 +103,6 @@ class LiteRt(Engine):
             Tensor(names.get(detail["index"], detail["name"]), detail["dtype"], detail["shape"])
             for detail in self.details
         ]
-        for tensor, detail in zip(self.inputs, self.details):  # noqa: B905  (Python 3.7)
-            if any(size < 0 for size in detail.get("shape_signature", ())):
-                raise Failure(MODEL_REFUSED, f'{options.model}: "{tensor.name}" has a dynamic dimension')
         self.run = self.interpreter.invoke
         self.delegation = self._delegation()
 

@@ -32,6 +32,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format_name", "pattern"),
     [("tflite", "ai_edge_litert/libLiteRt.so"), ("onnx", "onnxruntime/capi/libonnxruntime.so.*")],

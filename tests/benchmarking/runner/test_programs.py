@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import onnx
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper
 
 from edgekit.exporters import ExportOptions, find_exporter
@@ -184,6 +186,27 @@ def test_runs_outputs_whose_shape_only_the_run_knows(program, tmp_path):
     ended = run(program, tmp_path / "dynamic.onnx", tmp_path, "--profile", feeds={"x": x})
     assert ended.exit_code == 0, ended.stderr
     assert ended.outputs == (np.array(np.nonzero(x), np.int64).tobytes(),)
+
+
+def save_open_batch(model: Path, path: Path) -> Path:
+    """The .tflite file with a batch that its signature leaves open, as TFLiteConverter writes it."""
+    content = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.read_bytes()))
+    (graph,) = content.subgraphs
+    for tensor in graph.tensors:
+        if tensor.shape is not None and len(tensor.shape) == 4 and tensor.shape[0] == 1:
+            tensor.shapeSignature = [-1, *tensor.shape[1:]]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(content.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+def test_runs_an_open_batch_with_its_default(program, models, tmp_path):
+    model = save_open_batch(models["tflite"], tmp_path / "open.tflite")
+    ended = run(program, model, tmp_path, "--profile", feeds=FEEDS)
+    assert ended.exit_code == 0, ended.stderr
+    for found, array in zip(ended.outputs, expected(models["tflite"], FEEDS).values(), strict=True):
+        np.testing.assert_allclose(np.frombuffer(found, np.float32), array.ravel(), rtol=1e-6, atol=1e-6)
 
 
 def reason(ended) -> str:
