@@ -58,7 +58,8 @@ def measure(
 
     Raises DeviceError when the device or a program fails, and GateError when an artifact does not run as promised.
     """
-    session = _Session(executor, subjects, schedule, draft, observers)
+    with observers.progress.stage(f"probing {executor.facts.name}"):
+        session = _Session(executor, subjects, schedule, draft, observers)
     for number in range(schedule.rounds):
         session.measure_round(number)
     if schedule.profile:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from edgekit.benchmarking.protocol import MAXIMUM_COOL_DOWNS, Observers, measure
+from edgekit.benchmarking.protocol import MAXIMUM_COOL_DOWNS, MAXIMUM_WAITS, Observers, measure
 from edgekit.benchmarking.results import Report
 from edgekit.benchmarking.runners import OpTime, Trial, Workload
 from edgekit.benchmarking.schedule import Schedule
@@ -100,6 +100,17 @@ def test_a_device_that_throttles_in_every_round_is_repeated_a_bounded_number_of_
     (result,) = run(executor, [subject("a", constant(1.0))], schedule(rounds=2)).results
     assert len(executor.programs) == 1 + MAXIMUM_COOL_DOWNS + 1
     assert result.throttled and not result.valid
+
+
+def test_a_device_that_throttles_again_and_again_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("edgekit.benchmarking.protocol.time.sleep", waits.append)
+    # Slow after each round (as many looks as the probe takes), fast after the wait and the repeated round.
+    executor = FakeExecutor(probe_seconds=[*SIZING, *[0.15, 0.15, 0.1, 0.1] * MAXIMUM_WAITS, 0.15])
+    (result,) = run(executor, [subject("a", constant(1.0))], schedule(rounds=MAXIMUM_WAITS + 3)).results
+    assert len(waits) == MAXIMUM_WAITS
+    assert len(executor.programs) == MAXIMUM_WAITS * 2 + 3
+    assert result.throttled and not result.valid, "the last rounds were not repeated"
 
 
 def test_it_waits_as_long_as_the_profile_says(monkeypatch: pytest.MonkeyPatch) -> None:
