@@ -83,6 +83,7 @@ def _label_axes(axes: "Axes", plot: Plot) -> None:
     axes.set_title(plot.title, loc="left", fontsize="medium")
     if plot.is_wide:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.set_ylim(plot.limits)
     axes.grid(axis="y", alpha=0.25)
