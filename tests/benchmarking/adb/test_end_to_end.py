@@ -256,6 +256,32 @@ def test_litert_for_arm64_calculates_what_it_does_here(
     assert list(phone.files.rglob("*.bin")) == []
 
 
+@pytest.mark.slow  # likewise
+def test_a_whole_benchmark_with_the_emulated_runner(
+    qemu: str,
+    sysroot: Path,
+    runner_program: Path,
+    int8_model: Path,
+    make_phone: Callable[..., Phone],
+    benchmark_model: Callable[[int], Path],
+    tmp_path: Path,
+):
+    (library,) = (sysroot / "usr").resolve().rglob("libLiteRt.so")
+    phone = make_phone()
+    phone.emulator = f"{qemu} -cpu cortex-a76 -L {sysroot}"
+    profile = tmp_path / "emulated.toml"
+    profile.write_text(
+        f'description = "a phone"\nkind = "adb"\nserial = "{phone.serial}"\ncool_down_s = 0\n[runners.tflite]\n'
+        f'kind = "edgekit"\npath = "{runner_program}"\nlibraries = ["{library}"]\n'
+    )
+    report = edgekit.benchmark(int8_model, device=str(profile), quick=True, duration=0.5, history=False)
+    (result,) = report.to_json()["results"]
+    assert (result["runtime"], result["runner"], result["rounds"]) == ("litert", "edgekit", 2)
+    assert result["runs"] >= 2
+    assert result["median_ms"] > 0
+    assert list(phone.files.glob("session-*")) == []
+
+
 def _input_name(model: Path) -> str:
     from ai_edge_litert.interpreter import Interpreter
 

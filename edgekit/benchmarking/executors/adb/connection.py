@@ -17,7 +17,7 @@ QUICK_S = 30.0
 
 _CONNECT_S = 10.0
 _POLL_S = 0.2
-# A slow USB 2 cable moves some 5 MB/s.
+# Well below what a slow USB 2 cable moves.
 _SLOWEST_BYTES_PER_S = 1 << 20
 
 _NETWORK_SERIAL = re.compile(r".+:\d{1,5}")
@@ -90,7 +90,7 @@ class Connection:
             raise self.silent(QUICK_S) from None
         if done.exit_code != 0:
             words = last_words(done.stderr or done.stdout)
-            raise DeviceError(f"{self.name}: {words} (exit code {done.exit_code} of: {script.split()[0]})")
+            raise DeviceError(f"{self.name}: {words} (exit code {done.exit_code} of: {last_words(script)[:60]})")
         return done.stdout
 
     def push(self, local: Path, remote: str) -> Output:
@@ -114,7 +114,7 @@ class Connection:
         with suppress(DeviceError):
             state = self.state()
         if state != "device":
-            return DeviceError(f"{self.name} is {_GONE.get(state, state)}: {advice(state)}")
+            return DeviceError(f"{self.name} is {'gone' if state == 'missing' else state}: {advice(state)}")
         words = last_words(output.stderr or output.stdout)
         return DeviceError(f"{self.name}: the connection broke ({words}); check the cable and `adb devices`, try again")
 
@@ -127,9 +127,6 @@ class Connection:
             return self._adb.run(arguments, timeout=timeout)
         except TimeoutError:
             raise self.silent(timeout) from None
-
-
-_GONE = {"missing": "gone", "offline": "offline"}
 
 
 def quoted(*words: str) -> str:

@@ -32,13 +32,13 @@ def open_executor(device: Device) -> Iterator["AdbExecutor"]:
         if connection.open():
             stack.callback(_leave, connection)
         facts = read_device_facts(connection, device.name)
-        abis = _abis(connection, facts)
+        abis, api_level = _traits(connection, facts)
         if device.abi is not None and abis and device.abi not in abis:
             raise DeviceError(
                 f"{device.name}: its profile says {device.abi}, but the device runs {', '.join(abis)}; "
                 'correct "abi" or "serial" in the profile'
             )
-        stack.enter_context(fixed_performance(connection, _api_level(connection)))
+        stack.enter_context(fixed_performance(connection, api_level))
         session = stack.enter_context(session_folder(connection, device.folder or DEFAULT_FOLDER))
         yield AdbExecutor(connection, replace(facts, abi=device.abi or facts.abi), abis, session)
 
@@ -126,13 +126,9 @@ def _leave(connection: Connection) -> None:
         connection.close()
 
 
-def _abis(connection: Connection, facts: DeviceFacts) -> tuple[str, ...]:
-    """All ABIs that the device runs; a 64-bit Android mostly runs 32-bit programs too."""
-    listed = connection.shell_command("getprop ro.product.cpu.abilist 2>/dev/null; true").strip()
-    both = [facts.abi, *listed.split(",")]
-    return tuple(dict.fromkeys(abi for abi in both if abi))
-
-
-def _api_level(connection: Connection) -> int | None:
-    answer = connection.shell_command("getprop ro.build.version.sdk 2>/dev/null; true").strip()
-    return int(answer) if answer.isdecimal() else None
+def _traits(connection: Connection, facts: DeviceFacts) -> tuple[tuple[str, ...], int | None]:
+    """All ABIs that the device runs (a 64-bit Android mostly runs 32-bit programs too), and Android's API level."""
+    script = 'for key in ro.product.cpu.abilist ro.build.version.sdk; do echo "$(getprop $key 2>/dev/null)"; done'
+    listed, level = connection.shell_command(script).split("\n")[:2]
+    abis = dict.fromkeys(abi.strip() for abi in (facts.abi or "", *listed.split(",")) if abi.strip())
+    return tuple(abis), int(level) if level.strip().isdecimal() else None

@@ -33,31 +33,34 @@ def session_folder(connection: Connection, base: str) -> Iterator[str]:
     host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
     folder = posixpath.join(base, f"session-{host}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        _make(connection, base, folder)
-        _remove_stale(connection, base, host)
+        _remove_stale(connection, base, host, _make(connection, base, folder))
         yield folder
     finally:
-        end_program(connection, folder)
         _remove(connection, folder)
 
 
 def end_program(connection: Connection, folder: str) -> None:
     """Kill the program that still runs in this session, with all that it started."""
+    with suppress(DeviceError, TimeoutError):
+        connection.shell(_end_program(folder), timeout=QUICK_S)
+
+
+def _end_program(folder: str) -> str:
     # adbd makes every shell the leader of a process group; pkill is for those that do not. A number that is another
     # program's by now, as after a restart, is left alone: edgekit's shell has the session's folder in its command.
-    script = f"""
-p=; {{ read -r p < {quoted(posixpath.join(folder, PID_FILE))}; }} 2>/dev/null; [ -n "$p" ] || exit 0
-command=$(tr '\\0' ' ' < /proc/$p/cmdline 2>/dev/null)
-case "$command" in *{posixpath.basename(folder)}*) ;; *) exit 0 ;; esac
-kill -9 -$p 2>/dev/null || kill -9 -- -$p 2>/dev/null || {{ pkill -9 -P $p; kill -9 $p; }} 2>/dev/null
+    return f"""
+p=; {{ read -r p < {quoted(posixpath.join(folder, PID_FILE))}; }} 2>/dev/null
+[ -n "$p" ] && case "$(tr '\\0' ' ' < /proc/$p/cmdline 2>/dev/null)" in *{posixpath.basename(folder)}*)
+  kill -9 -$p 2>/dev/null || kill -9 -- -$p 2>/dev/null || {{ pkill -9 -P $p; kill -9 $p; }} 2>/dev/null ;;
+esac
 true"""
-    with suppress(DeviceError, TimeoutError):
-        connection.shell(script, timeout=QUICK_S)
 
 
-def _make(connection: Connection, base: str, folder: str) -> None:
+def _make(connection: Connection, base: str, folder: str) -> list[str]:
+    """Make the folder; all that is in ``base`` then."""
+    pid = posixpath.join(folder, PID_FILE)
     try:
-        connection.shell_command(f"mkdir -p {quoted(folder)} && : > {quoted(posixpath.join(folder, PID_FILE))}")
+        return connection.shell_command(f"mkdir -p {quoted(folder)} && : > {quoted(pid)} && ls {quoted(base)}").split()
     except DeviceError as error:
         if not re.search(r"denied|not permitted|Read-only|No space|Not a directory", str(error)):
             raise
@@ -68,14 +71,13 @@ def _make(connection: Connection, base: str, folder: str) -> None:
 
 def _remove(connection: Connection, folder: str) -> None:
     try:
-        connection.shell_command(f"rm -rf {quoted(folder)}")
+        connection.shell_command(f"{_end_program(folder)}\nrm -rf {quoted(folder)}")
     except DeviceError:
         _log.warning("%s: %s is left there; the next benchmark removes it", connection.name, folder)
 
 
-def _remove_stale(connection: Connection, base: str, host: str) -> None:
+def _remove_stale(connection: Connection, base: str, host: str, names: list[str]) -> None:
     """Remove the sessions of this host's dead processes, and those and kept files that nobody has used for long."""
-    names = connection.shell_command(f"ls {quoted(base)}").split()
     dead = [posixpath.join(base, name) for name in names if _is_dead(name, host)]
     for folder in dead:
         end_program(connection, folder)
