@@ -1,3 +1,4 @@
+import socket
 import sys
 import time
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.benchmarking.executors.adb import client
-from edgekit.benchmarking.executors.adb.client import find_adb, last_words, run_bounded
+from edgekit.benchmarking.executors.adb.client import Adb, find_adb, last_words, run_bounded
 from edgekit.errors import DependencyError, DeviceError
 
 
@@ -77,3 +78,17 @@ def test_last_words_are_one_short_line():
     assert last_words("first\n\nadb: error: closed\n \n") == "adb: error: closed"
     assert last_words("") == "no message"
     assert len(last_words("x" * 9999)) == 300
+
+
+def test_a_server_that_cannot_be_started(adb: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "99999999")
+    with pytest.raises(DeviceError, match="start-server failed: .*99999999.*; expected a running adb server"):
+        Adb()
+
+
+def test_somebody_else_on_the_servers_port(adb: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client, "_SERVER_START_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(listener.getsockname()[1]))
+        with pytest.raises(DeviceError, match="start-server hangs; end the old adb server"):
+            Adb()

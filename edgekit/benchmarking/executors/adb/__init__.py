@@ -5,8 +5,10 @@ listing.py     what ``adb devices -l`` lists, and what to do about what cannot b
 connection.py  one device: state, shell, transfers; adb's failures become DeviceErrors
 session.py     the session's folder on the device
 files.py       files found by their sha256
+starting.py    why a program did not start
 settings.py    fixed-performance mode
 executor.py    the executor
+attached.py    what each attached device is
 """
 
 from edgekit.benchmarking.executors.adb.attached import AttachedDevice, attached
