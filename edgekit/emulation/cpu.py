@@ -1,11 +1,12 @@
 """The CPUs that are emulated, by the name of ``--cpu``: one for each family of integer kernels.
 
-What runs where was measured with ai-edge-litert 2.3, onnxruntime 1.31 and MNN 3.6.1 under qemu 7.2; all of them ask the
-kernel's hardware capabilities, onnxruntime and XNNPACK also ``/proc/cpuinfo``:
+All runtimes ask for the kernel's hardware capabilities, onnxruntime and XNNPACK also read ``/proc/cpuinfo``. What they
+then execute was counted in qemu's log of an int8 ResNet-8 (ai-edge-litert 2.3, onnxruntime 1.31, MNN 3.6.1, qemu 7.2):
 
-- ``cortex-a53``: NEON alone (Raspberry Pi 3 and 4, older phones); products are widened to 16 bits.
-- ``cortex-a76``: the dot product ``sdot`` (Raspberry Pi 5, phones since 2018), and half precision.
-- ``i8mm``: the matrix product ``smmla`` (phones since 2022, Graviton 3), and ``bf16``.
+- ``cortex-a53``: NEON alone, products widened to 16 bits, in all three (Raspberry Pi 3 and 4, older phones).
+- ``cortex-a76``: the dot product ``sdot`` in all three (Raspberry Pi 5, phones since 2018); it has half precision.
+- ``i8mm``: the matrix product ``smmla`` in LiteRT and MNN, and mostly ``sdot`` in onnxruntime (phones since 2022,
+  Graviton 3).
 - ``haswell``: AVX2 without VNNI; u8 x s8 products are summed in pairs in 16 bits and saturate.
 """
 
