@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekit.benchmarking.benchmark import benchmark
     from edgekit.benchmarking.results import Report
+    from edgekit.devices import find_devices
     from edgekit.errors import (
         DataError,
         DependencyError,
@@ -50,6 +51,7 @@ _ERRORS = (
 _HOME = {
     "benchmark": "edgekit.benchmarking.benchmark",
     "Report": "edgekit.benchmarking.results",
+    "find_devices": "edgekit.devices",
     "Device": "edgekit.profiles.device",
     "list_devices": "edgekit.profiles.device",
     "load_device": "edgekit.profiles.device",
@@ -84,6 +86,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "export",
+    "find_devices",
     "inspect",
     "list_devices",
     "list_targets",
