@@ -82,7 +82,7 @@ def test_last_words_are_one_short_line():
 
 def test_a_server_that_cannot_be_started(adb: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "99999999")
-    with pytest.raises(DeviceError, match="start-server failed: .*99999999.*; expected a running adb server"):
+    with pytest.raises(DeviceError, match=r"start-server failed: .*99999999.*; expected a running adb server"):
         Adb()
 
 
