@@ -24,7 +24,7 @@ class ReportFile:
 
     def write(self, report: Report) -> None:
         """Replace the document. Raises UsageError when that cannot be written; the one before stays then."""
-        document = json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n"
+        document = json.dumps(report.to_json(), indent=2) + "\n"
         self._write_beside(document).replace(self.path)
 
     def _write_beside(self, text: str) -> Path:
