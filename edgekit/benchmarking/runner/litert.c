@@ -84,7 +84,7 @@ static struct tensor describe(const char *name, const litert_tensor_type *type, 
     }
     for (unsigned i = 0; i < type->layout.rank; i++)
         if (type->layout.dimensions[i] < 0)
-            fail(MODEL_REFUSED, "%s: dimension %u of \"%s\" is dynamic; export the file with fixed shapes", path, i, name);
+            fail(MODEL_REFUSED, "%s: \"%s\" has a dynamic dimension: fix its shape", path, name);
     return tensor;
 }
 

@@ -117,7 +117,7 @@ static struct tensor *make_inputs(struct ort_model *model, ort_handle allocator,
         check_ort(ort.SessionGetInputTypeInfo(model->session, i, &type_info), MODEL_REFUSED);
         struct description description = describe(name, type_info, path);
         if (!description.is_fixed)
-            fail(MODEL_REFUSED, "%s: input \"%s\" has a dynamic dimension; give it a number", path, name);
+            fail(MODEL_REFUSED, "%s: input \"%s\" has a dynamic dimension: fix its shape", path, name);
         model->input_names[i] = name;
         model->inputs[i] = make_value(&description);
         tensors[i] = description.tensor;

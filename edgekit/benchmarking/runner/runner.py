@@ -88,12 +88,11 @@ class LiteRt(Engine):
             from ai_edge_litert import interpreter as module
         except ImportError:
             from tflite_runtime import interpreter as module  # boards with an old Python
-        resolver = module.OpResolverType
-        kind = resolver.AUTO if options.delegate == "xnnpack" else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        keywords = {"model_path": options.model, "num_threads": options.threads}
+        if options.delegate == "none":
+            keywords["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self.interpreter = module.Interpreter(
-                model_path=options.model, num_threads=options.threads, experimental_op_resolver_type=kind
-            )
+            self.interpreter = module.Interpreter(**keywords)
             self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise Failure(MODEL_REFUSED, f"LiteRT: {error}") from error
@@ -160,7 +159,9 @@ class OnnxRuntime(Engine):
         self.inputs = [self._tensor(argument) for argument in self.session.get_inputs()]
         for tensor in self.inputs:
             if tensor.shape is None:
-                raise Failure(MODEL_REFUSED, f'{options.model}: input "{tensor.name}" has a dynamic dimension')
+                raise Failure(
+                    MODEL_REFUSED, f'{options.model}: input "{tensor.name}" has a dynamic dimension: fix its shape'
+                )
         self._bind_outputs(self.session, self.binding)
         self.run = lambda: self.session.run_with_iobinding(self.binding)
 

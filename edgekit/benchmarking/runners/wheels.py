@@ -16,24 +16,21 @@ _TIMEOUT_S = 120.0
 # Imports nothing of the runtimes: that would take seconds on a board. Python 3.7 has no importlib.metadata.
 _SCRIPT = """
 import glob, importlib.util, json, os
-try:
-    from importlib.metadata import version
-except ImportError:
-    def version(name): return None
 def find(module, names, pattern):
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.origin: return None
-    files = sorted(glob.glob(os.path.join(os.path.dirname(spec.origin), pattern))) if pattern else []
+    folder = os.path.dirname(spec.origin)
+    files = sorted(glob.glob(os.path.join(folder, pattern))) if pattern else []
     found = None
     for name in names:
-        try: found = found or version(name)
-        except Exception: pass
+        for info in glob.glob(os.path.join(os.path.dirname(folder), name + "-*.dist-info")):
+            found = os.path.basename(info)[len(name) + 1:-len(".dist-info")]
     return {"module": module, "version": found, "library": files[-1] if files else None}
 print(json.dumps({
-    "tflite": find("ai_edge_litert", ["ai-edge-litert", "ai-edge-litert-nightly"], "libLiteRt.so")
-              or find("tflite_runtime", ["tflite-runtime"], None),
-    "onnx": find("onnxruntime", ["onnxruntime", "onnxruntime-gpu"], "capi/libonnxruntime.so*"),
-    "mnn": find("MNN", ["MNN"], None),
+    "tflite": find("ai_edge_litert", ["ai_edge_litert", "ai_edge_litert_nightly"], "libLiteRt.so")
+              or find("tflite_runtime", ["tflite_runtime"], None),
+    "onnx": find("onnxruntime", ["onnxruntime", "onnxruntime_gpu"], "capi/libonnxruntime.so*"),
+    "mnn": find("MNN", ["MNN", "mnn"], None),
     "numpy": find("numpy", ["numpy"], None)}))
 """
 

@@ -1,5 +1,6 @@
 """The program in C and the one in Python do the same: each test runs both."""
 
+import ast
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -292,3 +293,7 @@ def test_mnn_calculates_in_int8_when_it_is_told(tmp_path):
             wanted = process.run(feeds)["y"]
         found = run(PYTHON, model, tmp_path / memory, feeds=feeds, memory=memory).outputs[0]
         np.testing.assert_array_equal(np.frombuffer(found, np.float32), wanted.ravel())
+
+
+def test_the_python_of_old_boards_reads_the_program():
+    ast.parse(Path(PYTHON[1]).read_text(), feature_version=(3, 7))
