@@ -50,6 +50,7 @@ def benchmark(
     device = load_device(settings.device)
     chosen = _artifacts([artifacts] if isinstance(artifacts, str | PathLike) else artifacts, settings)
     target = _target(device, settings)
+    device = _with_programs(device, target)
     journal = _journal(settings)
     with ExitStack() as stack:
         with settings.progress.stage(f"connecting to {device.name}"):
@@ -82,6 +83,13 @@ def _artifacts(arguments: Sequence[str | PathLike[str]], settings: BenchmarkSett
 def _target(device: Device, settings: BenchmarkSettings) -> Target | None:
     name = settings.target or device.target
     return None if name is None else load_target(name)
+
+
+def _with_programs(device: Device, target: Target | None) -> Device:
+    """The device, with the target profile's programs for the formats that its own profile names none for."""
+    if target is None or device.kind == "local":
+        return device
+    return replace(device, runners={**target.runners, **device.runners})
 
 
 def _schedule(executor: Executor, device: Device, settings: BenchmarkSettings) -> Schedule:

@@ -10,7 +10,8 @@ import urllib.request
 from pathlib import Path
 
 from edgekit.errors import DependencyError, ProfileError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 
 MAXIMUM_BYTES = 1 << 30
 """No benchmark program is larger."""

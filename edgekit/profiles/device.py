@@ -9,40 +9,13 @@ from typing import Literal
 
 from edgekit.errors import ProfileError
 from edgekit.profiles.lookup import find_profile, profile_paths
+from edgekit.profiles.runner import RunnerProfile, read_device_runners
 from edgekit.profiles.toml import Table, read_toml
 
 KINDS = ("local", "adb", "ssh")
 ABIS = ("arm64-v8a", "armeabi-v7a", "x86_64", "x86", "riscv64")
-FORMATS = ("tflite", "mnn", "onnx")
-
-_RUNNER_FORMATS = {
-    "edgekit": FORMATS,
-    "python": FORMATS,
-    "benchmark_model": ("tflite",),
-    "MNNV2Basic": ("mnn",),
-    "onnxruntime_perf_test": ("onnx",),
-}
-RUNNERS = tuple(_RUNNER_FORMATS)
 
 _KEYS_OF_ONE_KIND = {"serial": "adb", "model": "adb", "host": "ssh"}
-_URL_SCHEMES = ("https://", "http://")
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerProfile:
-    """The program that measures one format on a device.
-
-    ``path`` is a local file that is pushed (relative to the profile); ``url`` with ``sha256`` is where it is downloaded
-    from, once; ``remote`` is where it is on the device already. ``libraries`` are local files pushed beside it.
-    With none of these the runner finds or builds its program itself, if it can.
-    """
-
-    kind: str
-    path: Path | None = None
-    url: str | None = None
-    sha256: str | None = None
-    remote: str | None = None
-    libraries: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +99,7 @@ def _parse(root: Table) -> Device:
         cores=_cores(root),
         cool_down_s=root.number("cool_down_s", 30.0, low=0, high=3600),
         folder=_folder(root, kind) if "folder" in root else None,
-        runners=_runners(root.table("runners"), kind),
+        runners=read_device_runners(root.table("runners"), kind),
         python=_python(root) if "python" in root else None,
     )
     for key in ("serial", "model", "host", "abi", "target", "folder", "python"):
@@ -184,51 +157,3 @@ def _cores(root: Table) -> tuple[int, ...]:
     if any(core < 0 or core != int(core) for core in cores) or len(set(cores)) < len(cores):
         raise root.error("cores", "numbers of cores, each once, like [4, 5, 6, 7]")
     return tuple(int(core) for core in cores)
-
-
-def _runners(table: Table, kind: str) -> dict[str, RunnerProfile]:
-    runners = {format_: _runner(table.table(format_), format_, kind) for format_ in FORMATS if format_ in table}
-    for format_ in FORMATS:
-        table.table(format_)
-    table.finish()
-    return runners
-
-
-def _runner(table: Table, format_: str, device_kind: str) -> RunnerProfile:
-    folder = table.path.parent
-    fitting = [
-        kind
-        for kind, formats in _RUNNER_FORMATS.items()
-        if format_ in formats and not (kind == "python" and device_kind == "adb")
-    ]
-    runner = RunnerProfile(
-        kind=table.one_of("kind", fitting),
-        path=folder / table.string("path") if "path" in table else None,
-        url=table.string("url") if "url" in table else None,
-        sha256=table.string("sha256") if "sha256" in table else None,
-        remote=table.string("remote") if "remote" in table else None,
-        libraries=tuple(folder / each for each in table.strings("libraries", ())),
-    )
-    for key in ("path", "url", "sha256", "remote"):
-        table.string(key, "-")
-    table.finish()
-    _check_source(table, runner)
-    return runner
-
-
-def _check_source(table: Table, runner: RunnerProfile) -> None:
-    """One place to take the program from, and nothing downloaded that is not pinned."""
-    if runner.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", runner.sha256):
-        raise table.error("sha256", "64 lower-case hexadecimal digits")
-    if runner.url is not None and not runner.url.startswith(_URL_SCHEMES):
-        raise table.error("url", "https://...")
-    if runner.url is not None and runner.sha256 is None:
-        raise ProfileError(f'{table.path}: "url" in [{table.name}] has no "sha256"; nothing is downloaded unpinned')
-    if runner.sha256 is not None and runner.url is None:
-        raise ProfileError(f'{table.path}: "sha256" in [{table.name}] is for "url", which is not there')
-    if runner.remote is not None and not runner.remote.startswith("/"):
-        raise table.error("remote", "an absolute path on the device")
-    if sum(each is not None for each in (runner.path, runner.url, runner.remote)) > 1:
-        raise ProfileError(
-            f'{table.path}: [{table.name}] has more than one of "path", "url" and "remote"; expected one'
-        )

@@ -1,7 +1,7 @@
 """Target profiles: what to make for a kind of machine, and what its runtimes accelerate (``targets/*.toml``)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ from edgekit.interface import Layout, Precision
 from edgekit.passes.quantize.scheme import QuantizationScheme
 from edgekit.profiles.gate import Gate
 from edgekit.profiles.lookup import find_profile, profile_paths
+from edgekit.profiles.runner import RunnerProfile, read_target_runners
 from edgekit.profiles.toml import Table, read_toml
 
 FORMATS = ("tflite", "mnn", "onnx")
@@ -61,6 +62,7 @@ class Target:
     """A target profile. ``precision`` is what ``--precision auto`` means; ``runtimes`` has one entry per format.
 
     ``emulated_cpus`` are the CPUs (edgekit/emulation/cpu.py) on which ``edgekit verify --emulate`` runs its artifacts.
+    ``runners`` measure a format on devices over adb and ssh whose own profiles name no program for it.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Target:
     gate: Gate
     runtimes: Mapping[str, RuntimeProfile]
     emulated_cpus: tuple[str, ...] = ()
+    runners: Mapping[str, RunnerProfile] = field(default_factory=dict)
 
     def scheme(self, precision: Precision) -> QuantizationScheme:
         """This target's quantization at another precision than its own."""
@@ -112,6 +115,7 @@ def _parse(root: Table) -> Target:
         quantization=_quantization(root.table("quantization"), precision),
         gate=_gate(root.table("gate")),
         runtimes={each: _runtime(root, each) for each in FORMATS if each in formats or each in root},
+        runners=read_target_runners(root.table("runners")),
         emulated_cpus=_emulated_cpus(root.table("emulation")),
     )
     root.string("extends", "")

@@ -10,7 +10,8 @@ import pytest
 from edgekit.benchmarking import tools
 from edgekit.benchmarking.tools import local_program
 from edgekit.errors import DependencyError, ProfileError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 
 CONTENT = b"#!/bin/sh\necho hello\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

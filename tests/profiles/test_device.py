@@ -8,7 +8,8 @@ import pytest
 
 from edgekit.benchmarking import runners
 from edgekit.errors import ProfileError
-from edgekit.profiles.device import RUNNERS, Device, RunnerProfile, list_devices, load_device
+from edgekit.profiles.device import Device, list_devices, load_device
+from edgekit.profiles.runner import RUNNERS, RunnerProfile
 
 DEVICES = Path(__file__).parents[2] / "devices"
 SHA256 = "0123456789abcdef" * 4

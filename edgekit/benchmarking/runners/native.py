@@ -14,7 +14,8 @@ from edgekit.benchmarking.runners.programs import send_program
 from edgekit.benchmarking.runners.python import RUNNER as PYTHON
 from edgekit.benchmarking.runners.wheels import PACKAGES, device_python, find_wheels
 from edgekit.errors import DependencyError, DeviceError, ProfileError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 
 # The C functions of older LiteRT libraries take other parameters.
 _OLDEST = {"tflite": (2, 1, 6)}

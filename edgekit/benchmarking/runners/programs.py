@@ -10,7 +10,8 @@ from edgekit.benchmarking.executors import Completed, Executor
 from edgekit.benchmarking.runners import Limits, Workload
 from edgekit.benchmarking.tools import local_program
 from edgekit.errors import DeviceError, ProfileError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 
 _CHECK_S = 30.0
 _MESSAGE = 300

@@ -20,7 +20,8 @@ from edgekit.benchmarking.executors import open_executor
 from edgekit.benchmarking.runner.build import build_runner
 from edgekit.benchmarking.runners import Limits, Trial, Workload, find_runner
 from edgekit.errors import DependencyError, DeviceError, GateError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 from tests.benchmarking.adb.phone import Phone
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"

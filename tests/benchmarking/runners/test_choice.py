@@ -3,7 +3,8 @@ import pytest
 from edgekit.benchmarking.runners import choice
 from edgekit.benchmarking.runners.choice import default_runner
 from edgekit.errors import ProfileError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 
 LOCAL = Device("here", None, "this machine", "local")
 BOARD = Device("board", None, "a board", "ssh", host="board", abi="arm64-v8a")

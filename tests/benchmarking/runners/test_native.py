@@ -9,7 +9,8 @@ from edgekit.benchmarking.runners.native import RUNNER, PreparedNative
 from edgekit.benchmarking.runners.python import PreparedPython
 from edgekit.benchmarking.runners.wheels import Wheel
 from edgekit.errors import DependencyError, DeviceError, ModelError, ProfileError
-from edgekit.profiles.device import Device, RunnerProfile
+from edgekit.profiles.device import Device
+from edgekit.profiles.runner import RunnerProfile
 from tests.benchmarking.runner.conftest import island, models  # noqa: F401  (fixtures)
 from tests.benchmarking.runner.programs import library
 from tests.benchmarking.runner.programs import native as built
