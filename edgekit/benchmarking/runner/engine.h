@@ -44,7 +44,8 @@ struct engine {
     void (*run)(void);
     /* The content of an output of the last run, and its size in `bytes`. */
     const void *(*get_output)(size_t index, size_t *bytes);
-    /* Loads the model once more, with profiling, and runs it `runs` times; fills `delegation` if tells_delegation. */
+    /* Loads the model once more, with profiling, and runs it `runs` times; fills `delegation` if
+     * tells_delegation, and `ops` unless that is NULL. Returns how many there are. */
     bool tells_delegation;
     size_t (*profile)(const struct options *options, int runs, struct op_time **ops, struct delegation *delegation);
 };

@@ -96,7 +96,8 @@ static litert_handle make_buffer(litert_handle environment, const litert_tensor_
     return buffer;
 }
 
-static void make_inputs(litert_handle environment, struct litert_model *model, struct tensor *tensors, const char *path) {
+static void make_inputs(litert_handle environment, struct litert_model *model, struct tensor *tensors,
+                        const char *path) {
     for (size_t i = 0; i < input_count; i++) {
         litert_handle tensor, requirements;
         litert_tensor_type type;
@@ -112,7 +113,8 @@ static void make_inputs(litert_handle environment, struct litert_model *model, s
     }
 }
 
-static void make_outputs(litert_handle environment, struct litert_model *model, struct tensor *tensors, const char *path) {
+static void make_outputs(litert_handle environment, struct litert_model *model, struct tensor *tensors,
+                         const char *path) {
     litert_layout *layouts = allocate(output_count * sizeof *layouts);
     CHECK(GetCompiledModelOutputTensorLayouts(model->compiled, SIGNATURE, output_count, layouts, true), MODEL_REFUSED);
     for (size_t i = 0; i < output_count; i++) {

@@ -1,6 +1,6 @@
 /* The part of LiteRT's C API that this program calls, as the headers of github.com/google-ai-edge/LiteRT (litert/c/)
- * declare it and libLiteRt.so of ai-edge-litert 2.1.6, 2.2 and 2.3 exports it. Handles are opaque pointers, indices size_t, and every
- * function returns 0 or the number of an error. */
+ * declare it and libLiteRt.so of ai-edge-litert 2.1.6, 2.2 and 2.3 exports it. Handles are opaque pointers, indices
+ * size_t, and every function returns 0 or the number of an error. */
 #ifndef EDGEKIT_LITERT_API_H
 #define EDGEKIT_LITERT_API_H
 
@@ -109,6 +109,8 @@ enum { LITERT_OPERATOR_EVENT = 1 << 1, LITERT_DELEGATE_EVENT = 1 << 3 };
     X(litert_status, GetNumSubgraphOps, litert_handle, size_t *)                                                       \
     X(litert_status, GetSubgraphOp, litert_handle, size_t, litert_handle *)                                            \
     X(litert_status, GetOpCode, litert_handle, int *)                                                                  \
+    X(litert_status, GetNumOpInputs, litert_handle, size_t *)                                                          \
+    X(litert_status, GetOpInput, litert_handle, size_t, litert_handle *)                                               \
     X(litert_status, GetNumOpOutputs, litert_handle, size_t *)                                                         \
     X(litert_status, GetOpOutput, litert_handle, size_t, litert_handle *)                                              \
     X(litert_status, GetTensorName, litert_handle, const char **)                                                      \

@@ -10,7 +10,10 @@ const char *name_of_op(int code);
 /* Whether XNNPACK may run an operation of this kind as the operator that it calls `operator_name`. */
 bool runs_as(int code, const char *operator_name);
 
-/* Whether XNNPACK may leave an operation of this kind out: it fuses it into a neighbour, or does it once when loading. */
+/* Whether this operator may be a part of an operation that begins with another one. */
+bool is_auxiliary(const char *operator_name);
+
+/* Whether XNNPACK may leave an operation of this kind out: it fuses it into a neighbour, or does it when loading. */
 bool is_elidable(int code);
 
 #endif

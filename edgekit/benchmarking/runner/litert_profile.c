@@ -1,10 +1,9 @@
 /* Per-operation times of LiteRT, and which operations XNNPACK took.
  *
  * LiteRT tells the time of each operation that its interpreter runs, and XNNPACK that of each of its operators, by the
- * operator's kind alone. XNNPACK's operators are in the order of the file's operations, so both lists are walked side by
- * side: an operator belongs to the next operation that can become one of its kind, else (a fused activation, a reshape
- * within) to the one before. When an operation is left over, the lists do not fit, and XNNPACK's own names are told
- * with no node. Times have a resolution of 1 us. */
+ * operator's kind alone. Both run in an order that is known, so the operators are matched with the file's operations by
+ * the longest common subsequence of kinds. What has no match (XNNPACK has fused it) is a part of the operation before
+ * it, when it can be, else told by XNNPACK's name and with no node. Times have a resolution of 1 us. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,9 @@ enum { NO_NODE = -1 };
 struct node {
     int code;
     const char *output;
-    bool is_timed, is_matched;
+    litert_handle *inputs, *outputs;
+    size_t input_count, output_count;
+    bool is_timed, is_planned;
 };
 
 /* One event of a run: an operation of the interpreter, or an operator of the delegate. */
@@ -33,20 +34,26 @@ struct slot {
     int node;
 };
 
+static void read_node(litert_handle op, struct node *node) {
+    CHECK(GetOpCode(op, &node->code), INFERENCE_FAILED);
+    CHECK(GetNumOpInputs(op, &node->input_count), INFERENCE_FAILED);
+    CHECK(GetNumOpOutputs(op, &node->output_count), INFERENCE_FAILED);
+    node->inputs = allocate(node->input_count * sizeof *node->inputs);
+    node->outputs = allocate(node->output_count * sizeof *node->outputs);
+    for (size_t i = 0; i < node->input_count; i++) CHECK(GetOpInput(op, i, &node->inputs[i]), INFERENCE_FAILED);
+    for (size_t i = 0; i < node->output_count; i++) CHECK(GetOpOutput(op, i, &node->outputs[i]), INFERENCE_FAILED);
+    node->output = "";
+    if (node->output_count) CHECK(GetTensorName(node->outputs[0], &node->output), INFERENCE_FAILED);
+}
+
 static struct node *list_nodes(const struct litert_model *model, size_t *count) {
-    litert_handle subgraph, op, tensor;
+    litert_handle subgraph, op;
     CHECK(GetSignatureSubgraph(model->signature, &subgraph), INFERENCE_FAILED);
     CHECK(GetNumSubgraphOps(subgraph, count), INFERENCE_FAILED);
     struct node *nodes = allocate(*count * sizeof *nodes);
     for (size_t i = 0; i < *count; i++) {
-        size_t outputs;
-        nodes[i].output = "";
         CHECK(GetSubgraphOp(subgraph, i, &op), INFERENCE_FAILED);
-        CHECK(GetOpCode(op, &nodes[i].code), INFERENCE_FAILED);
-        CHECK(GetNumOpOutputs(op, &outputs), INFERENCE_FAILED);
-        if (!outputs) continue;
-        CHECK(GetOpOutput(op, 0, &tensor), INFERENCE_FAILED);
-        CHECK(GetTensorName(tensor, &nodes[i].output), INFERENCE_FAILED);
+        read_node(op, &nodes[i]);
     }
     return nodes;
 }
@@ -118,29 +125,78 @@ static void match_timed(struct slot *slots, size_t slot_count, struct node *node
     }
 }
 
-/* The first delegated operation from `node` on that can be this operator, past ones that may be left out. */
-static int next_match(const struct slot *slot, const struct node *nodes, int node, int count) {
-    for (; node < count; node++) {
-        if (nodes[node].is_timed) continue;
-        if (runs_as(nodes[node].code, slot->tag)) return node;
-        if (!is_elidable(nodes[node].code)) return NO_NODE;
-    }
-    return NO_NODE;
+/* Whether all that makes the inputs of a node has run. */
+static bool is_ready(const struct node *node, const struct node *nodes, size_t count) {
+    for (size_t i = 0; i < node->input_count; i++)
+        for (size_t j = 0; node->inputs[i] && j < count; j++)
+            for (size_t k = 0; !nodes[j].is_planned && k < nodes[j].output_count; k++)
+                if (nodes[j].outputs[k] == node->inputs[i]) return false;
+    return true;
 }
 
-/* Whether each operation that the delegate took got an operator, but for those that may be left out. */
-static bool match_delegated(struct slot *slots, size_t slot_count, struct node *nodes, int node_count) {
-    int last = NO_NODE;
-    for (size_t i = 0; i < slot_count; i++) {
-        if (!slots[i].is_delegated) continue;
-        int match = next_match(&slots[i], nodes, last + 1, node_count);
-        if (match != NO_NODE) nodes[last = match].is_matched = true;
-        slots[i].node = last;
-        if (last == NO_NODE) return false;
+/* The delegated nodes in the order in which they run: TFLite cuts the graph into parts (tflite/graph_info.cc), each of
+ * all the nodes of one side that are ready, again and again until none is. */
+static size_t plan(struct node *nodes, size_t count, int *order) {
+    size_t found = 0, planned = 0;
+    bool side = false;
+    for (int idle = 0; planned < count && idle < 2; side = !side) {
+        bool grows = true;
+        idle++;
+        while (grows) {
+            grows = false;
+            for (size_t i = 0; i < count; i++) {
+                struct node *node = &nodes[i];
+                if (node->is_planned || node->is_timed != side || !is_ready(node, nodes, count)) continue;
+                node->is_planned = grows = true;
+                planned++;
+                idle = 0;
+                if (!side) order[found++] = (int)i;
+            }
+        }
     }
-    for (int i = 0; i < node_count; i++)
-        if (!nodes[i].is_timed && !nodes[i].is_matched && !is_elidable(nodes[i].code)) return false;
-    return true;
+    return found;
+}
+
+/* How much a match is worth: operations that XNNPACK cannot leave out come first. */
+static int worth(const struct slot *slot, const struct node *node) {
+    if (!runs_as(node->code, slot->tag)) return 0;
+    return is_elidable(node->code) ? 1 : 4;
+}
+
+/* Gives the delegated slots their nodes: the best common subsequence of `slots` and the nodes in `order`. */
+static void match_delegated(struct slot **slots, size_t slot_count, const struct node *nodes, const int *order,
+                            size_t node_count) {
+    size_t width = node_count + 1;
+    int *best = allocate((slot_count + 1) * width * sizeof *best);
+    for (size_t i = slot_count; i-- > 0;)
+        for (size_t j = node_count; j-- > 0;) {
+            int skip_slot = best[(i + 1) * width + j], skip_node = best[i * width + j + 1];
+            int value = worth(slots[i], &nodes[order[j]]), match = value ? value + best[(i + 1) * width + j + 1] : 0;
+            int most = skip_slot > skip_node ? skip_slot : skip_node;
+            best[i * width + j] = match > most ? match : most;
+        }
+    for (size_t i = 0, j = 0; i < slot_count && j < node_count;) {
+        int value = worth(slots[i], &nodes[order[j]]);
+        if (value && best[i * width + j] == value + best[(i + 1) * width + j + 1]) slots[i++]->node = order[j++];
+        else if (best[i * width + j] == best[i * width + j + 1]) j++;
+        else i++;
+    }
+    free(best);
+    for (size_t i = 1; i < slot_count; i++) {
+        bool follows = slots[i]->number && is_auxiliary(slots[i]->tag);
+        if (slots[i]->node == NO_NODE && follows) slots[i]->node = slots[i - 1]->node;
+    }
+}
+
+static void match_all(struct slot *slots, size_t slot_count, struct node *nodes, size_t node_count) {
+    enum { MOST = 4000 }; /* the table of all pairs must fit into the memory of a board */
+    struct slot **delegated = allocate(slot_count * sizeof *delegated);
+    int *order = allocate(node_count * sizeof *order);
+    size_t count = 0;
+    for (size_t i = 0; i < slot_count; i++)
+        if (slots[i].is_delegated) delegated[count++] = &slots[i];
+    size_t ordered = plan(nodes, node_count, order);
+    if (count < MOST && ordered < MOST) match_delegated(delegated, count, nodes, order, ordered);
 }
 
 /* One entry per operation of the file; operators without a node have their own. */
@@ -152,8 +208,9 @@ static size_t to_ops(const struct slot *slots, size_t slot_count, const struct n
     for (size_t i = 0; i < slot_count; i++) {
         const struct slot *slot = &slots[i];
         if (slot->node == NO_NODE || slot->node != previous) {
-            const char *op = slot->is_delegated && slot->node != NO_NODE ? name_of_op(nodes[slot->node].code) : slot->tag;
-            const char *node = slot->node != NO_NODE ? nodes[slot->node].output : "";
+            bool is_known = slot->node != NO_NODE;
+            const char *op = slot->is_delegated && is_known ? name_of_op(nodes[slot->node].code) : slot->tag;
+            const char *node = is_known ? nodes[slot->node].output : "";
             ops[count++] = (struct op_time){op, node, 0, slot->is_delegated};
         }
         ops[count - 1].mean_us += slot->total_us / runs;
@@ -184,8 +241,7 @@ size_t profile_litert(const struct options *options, int runs, struct op_time **
     if (!slot_count) return 0;
     match_timed(slots, slot_count, nodes, node_count);
     *delegation = count_delegated(slots, slot_count, nodes, node_count);
-    if (!match_delegated(slots, slot_count, nodes, (int)node_count))
-        for (size_t i = 0; i < slot_count; i++)
-            if (slots[i].is_delegated) slots[i].node = NO_NODE;
+    if (!ops) return 0;
+    match_all(slots, slot_count, nodes, node_count);
     return to_ops(slots, slot_count, nodes, runs, ops);
 }

@@ -1,7 +1,8 @@
 /* edgekit-runner: measures one model in one runtime, in a process of its own, and writes one line of JSON.
  *
- *   options.c         the command line, and how the program ends
- *   litert.c, ort.c   a runtime behind the functions of engine.h, loaded with dlopen
+ *   options.c         the command line
+ *   process.c         how the program ends
+ *   litert.c, ort.c   a runtime behind the functions of engine.h, loaded with dlopen; *_profile.c times operations
  *   content.c         inputs and outputs
  *   measure.c         the loop
  */
@@ -92,7 +93,7 @@ int main(int count, char **arguments) {
     struct delegation delegation = {-1, -1, -1};
     size_t op_count = 0;
     if (options.profile) op_count = engine.profile(&options, profile_runs(&timing), &ops, &delegation);
-    else if (engine.tells_delegation) engine.profile(&options, 1, &ops, &delegation);
+    else if (engine.tells_delegation) engine.profile(&options, 1, NULL, &delegation);
     printf("{\"edgekit_runner\": 1, \"runtime\": \"%s\", \"runtime_version\": ", options.runtime);
     print_string(engine.version);
     printf(", \"load_us\": %.3f", load_us);

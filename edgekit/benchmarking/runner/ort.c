@@ -69,7 +69,8 @@ static struct description describe(const char *name, ort_handle type_info, const
     struct description found = {.tensor = {.name = name}, .is_fixed = true};
     int kind;
     check_ort(ort.GetOnnxTypeFromTypeInfo(type_info, &kind), MODEL_REFUSED);
-    if (kind != ONNX_TYPE_TENSOR) fail(MODEL_REFUSED, "%s: \"%s\" is no tensor; expected a tensor of numbers", path, name);
+    if (kind != ONNX_TYPE_TENSOR)
+        fail(MODEL_REFUSED, "%s: \"%s\" is no tensor; expected a tensor of numbers", path, name);
     const struct ort_handle *info;
     check_ort(ort.CastTypeInfoToTensorInfo(type_info, &info), MODEL_REFUSED);
     check_ort(ort.GetTensorElementType(info, &found.type), MODEL_REFUSED);

@@ -1,6 +1,6 @@
-/* The part of onnxruntime's C API that this program calls. OrtApi is a table of functions whose order is fixed for ever:
- * include/onnxruntime/core/session/onnxruntime_c_api.h only ever appends, and onnxruntime_c_api.cc asserts the numbers of
- * each version's last entry (101 for version 1, 149 for version 5). The numbers below were counted there. */
+/* The part of onnxruntime's C API that this program calls. OrtApi is a table of functions whose order is fixed for
+ * ever: include/onnxruntime/core/session/onnxruntime_c_api.h only ever appends, and onnxruntime_c_api.cc asserts the
+ * numbers of each version's last entry (101 for version 1, 149 for version 5). The numbers below were counted there. */
 #ifndef EDGEKIT_ORT_API_H
 #define EDGEKIT_ORT_API_H
 

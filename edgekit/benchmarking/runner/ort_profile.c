@@ -47,7 +47,9 @@ static void restore_source_name(char *name) {
     char *end = name + strlen(name);
     while (end > name && isdigit((unsigned char)end[-1])) end--;
     size_t stem = (size_t)(end - name);
-    if (*end && stem > strlen(fused) && !strncmp(end - strlen(fused), fused, strlen(fused))) end[-(int)strlen(fused)] = 0;
+    if (!*end || stem <= strlen(fused)) return;
+    char *mark = end - strlen(fused);
+    if (!strncmp(mark, fused, strlen(fused))) *mark = 0;
 }
 
 /* The name of the node that an event of a kernel is about: its name without the ending; else NULL. */
@@ -75,8 +77,8 @@ static struct op_time *find(struct op_time *ops, size_t count, const char *op, c
     return NULL;
 }
 
-/* The mean over the last `runs` runs: of every node, its last `runs` events are counted. Nodes are in the order of their
- * first event, which is the order in which they run. */
+/* The mean over `runs` runs: of every node, all events but those of the warm-up. Nodes are in the order of their first
+ * event, which is the order in which they run. */
 static size_t read_events(FILE *file, int runs, struct op_time **result) {
     struct op_time *ops = NULL;
     int *seen = NULL;
