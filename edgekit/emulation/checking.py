@@ -131,7 +131,7 @@ def _run(
         launch=launch,
     )
     if running is not None:
-        running.callback(process.close)  # whoever interrupts the wait ends the emulators
+        running.callback(process.kill)  # whoever interrupts the wait ends the emulators
     outputs = []
     with process:
         for sample in samples:

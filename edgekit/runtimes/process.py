@@ -130,6 +130,12 @@ class RuntimeProcess:
         fallback = tuple(Fallback(**entry) for entry in facts["fallback"])
         return Delegation(facts["accelerated_ops"], facts["total_ops"], fallback)
 
+    def kill(self) -> None:
+        """End the worker while another thread waits for it, which gets a RuntimeFailedError; it still has to close."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
         """End the worker and remove its working directory. Safe to call twice."""
         process, self._process = self._process, None

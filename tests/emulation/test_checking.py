@@ -1,9 +1,11 @@
 """Real artifacts on emulated CPUs: what is right passes, and the faults that emulation is there for are found."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +143,21 @@ def test_a_batch_and_integer_codes_pass_through(
     found = edgekit.verify(tmp_path / "dist", hashes_only=True, cpus=["cortex-a76"], samples=2, sysroot=sysroot)
     assert [a.artifact.outputs[0].dtype for a in found.artifacts] == ["int8", "float32", "int8"]
     assert all((a.emulated[0].max_lsb or 0) <= 1.01 for a in found.artifacts)
+
+
+def test_an_interrupt_ends_the_emulators_at_once(sysroot: Path, classifier: Path, tmp_path: Path) -> None:
+    edgekit.export(classifier, ["android-arm64"], precision="fp32", out=tmp_path / "dist")
+    # A qemu that never answers a worker.
+    (tmp_path / "qemu-aarch64-static").write_text(
+        f'#!/bin/sh\ncase "$*" in *edgekit.runtimes.worker*) echo started >> {tmp_path}/log; exec sleep 600;; esac\n'
+    )
+    (tmp_path / "qemu-aarch64-static").chmod(0o755)
+    command = [sys.executable, "-m", "edgekit", "verify", tmp_path / "dist", "--hashes-only", "--emulate"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:/bin:/usr/bin"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    assert "interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
