@@ -46,6 +46,9 @@ def test_a_wheel_carries_its_profiles_and_data(installed: Path, classifier: Path
     assert (profiles / "devices" / "local.toml").is_file()
     assert (profiles / "calibration" / "fashion_mnist_calibration.npz").is_file()
     assert (installed / "edgekit" / "py.typed").is_file()
+    runner = Path("edgekit", "benchmarking", "runner")
+    carried = {path.name for path in (installed / runner).iterdir()}
+    assert {path.name for path in (ROOT / runner).glob("*.*")} <= carried
 
 
 @pytest.mark.slow

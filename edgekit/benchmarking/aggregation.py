@@ -111,7 +111,7 @@ def _result(
         sha256=subject.artifact.sha256,
         bytes=subject.artifact.bytes,
         runtime=subject.prepared.runtime,
-        runner=subject.runner,
+        runner=subject.prepared.name,
         delegate=subject.delegate,
         threads=schedule.threads,
         cores=schedule.cores,

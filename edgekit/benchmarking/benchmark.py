@@ -19,7 +19,7 @@ from edgekit.benchmarking.promises import Promises, promising_runtime
 from edgekit.benchmarking.protocol import Observers, measure
 from edgekit.benchmarking.report_file import ReportFile
 from edgekit.benchmarking.results import Journal, Report
-from edgekit.benchmarking.runners import Prepared, Runner
+from edgekit.benchmarking.runners import Prepared
 from edgekit.benchmarking.runners.choice import default_runner
 from edgekit.benchmarking.schedule import Schedule
 from edgekit.benchmarking.settings import BenchmarkKeywords, BenchmarkSettings
@@ -156,16 +156,16 @@ def _subjects(
     settings: BenchmarkSettings,
 ) -> list[Subject]:
     """Every artifact on the device, with the program that measures it there."""
-    prepared: dict[str, tuple[Runner, Prepared]] = {}
+    prepared: dict[str, Prepared] = {}
     subjects = []
     with settings.progress.stage(f"preparing {device.name}", len(artifacts)) as advance:
         for artifact in artifacts:
             if artifact.format not in prepared:
                 runner = default_runner(device, artifact.format)
-                prepared[artifact.format] = runner, runner.prepare(executor, device, artifact.format)
-            runner, program = prepared[artifact.format]
-            delegate = _delegate(artifact, runner.name, device, target, settings)
-            subjects.append(Subject(artifact, runner.name, program, executor.push(artifact.path), delegate))
+                prepared[artifact.format] = runner.prepare(executor, device, artifact.format)
+            program = prepared[artifact.format]
+            delegate = _delegate(artifact, program.name, device, target, settings)
+            subjects.append(Subject(artifact, program, executor.push(artifact.path), delegate))
             advance(1)
     return subjects
 

@@ -43,7 +43,6 @@ class Subject:
     """An artifact, and the program that is ready to measure it on the device, where its path is ``remote``."""
 
     artifact: Artifact
-    runner: str
     prepared: Prepared
     remote: str
     delegate: str | None = None

@@ -60,6 +60,7 @@ class FakeProgram:
     """A prepared program; ``trial`` says what it finds, given the workload and how often it ran before."""
 
     trial: Callable[[Workload, int], Trial]
+    name: str = "fake"
     runtime: str = "litert"
     workloads: list[Workload] = field(default_factory=list)
 
@@ -99,7 +100,7 @@ def artifact(name: str = "a.tflite", **facts: object) -> Artifact:
 
 def subject(name: str, program: FakeProgram, delegate: str | None = "xnnpack") -> Subject:
     """An artifact without a file, with a fake program."""
-    return Subject(artifact(name), "fake", program, name, delegate)
+    return Subject(artifact(name), program, name, delegate)
 
 
 def schedule(rounds: int = 4, cool_down_s: float = 0.0, profile: bool = False) -> Schedule:

@@ -24,7 +24,7 @@ def artifacts(toy_export: Path) -> dict[str, Artifact]:
 
 
 def ran(artifact: Artifact, delegate: str | None = "xnnpack") -> Subject:
-    return Subject(artifact, "fake", PROGRAM, str(artifact.path), delegate if artifact.format == "tflite" else None)
+    return Subject(artifact, PROGRAM, str(artifact.path), delegate if artifact.format == "tflite" else None)
 
 
 def took(accelerated: int | None, total: int | None = 11, partitions: int | None = None) -> Trial:

@@ -106,6 +106,15 @@ static ort_handle make_value(const struct description *description) {
     return value;
 }
 
+/* An open batch is 1, as everywhere in edgekit; another open size cannot be guessed. */
+static void close_batch(struct description *description) {
+    size_t open = 0;
+    for (size_t i = 0; i < description->rank; i++) open += description->dimensions[i] < 0;
+    if (open != 1 || description->dimensions[0] >= 0) return;
+    description->dimensions[0] = 1;
+    description->is_fixed = true;
+}
+
 static struct tensor *make_inputs(struct ort_model *model, ort_handle allocator, const char *path) {
     check_ort(ort.SessionGetInputCount(model->session, &input_count), MODEL_REFUSED);
     struct tensor *tensors = allocate(input_count * sizeof *tensors);
@@ -117,6 +126,7 @@ static struct tensor *make_inputs(struct ort_model *model, ort_handle allocator,
         check_ort(ort.SessionGetInputName(model->session, i, allocator, &name), MODEL_REFUSED);
         check_ort(ort.SessionGetInputTypeInfo(model->session, i, &type_info), MODEL_REFUSED);
         struct description description = describe(name, type_info, path);
+        close_batch(&description);
         if (!description.is_fixed)
             fail(MODEL_REFUSED, "%s: input \"%s\" has a dynamic dimension: fix its shape", path, name);
         model->input_names[i] = name;

@@ -156,7 +156,7 @@ class OnnxRuntime(Engine):
         self.values: dict[str, Any] = {}
         self.session = self._open()
         self.binding = self.session.io_binding()
-        self.inputs = [self._tensor(argument) for argument in self.session.get_inputs()]
+        self.inputs = [self._tensor(argument, batch=1) for argument in self.session.get_inputs()]
         for tensor in self.inputs:
             if tensor.shape is None:
                 raise Failure(
@@ -205,7 +205,7 @@ class OnnxRuntime(Engine):
         except self.refusals as error:
             raise Failure(MODEL_REFUSED, f"onnxruntime: {error}") from error
 
-    def _tensor(self, argument: Any) -> Tensor:
+    def _tensor(self, argument: Any, batch: int | None = None) -> Tensor:
         kinds = {"float": "float32", "double": "float64"}
         kind = argument.type[len("tensor(") : -1]
         try:
@@ -217,8 +217,11 @@ class OnnxRuntime(Engine):
             raise Failure(
                 MODEL_REFUSED, f'{self.options.model}: "{argument.name}" is {argument.type}; expected numbers'
             )
-        fixed = all(isinstance(size, int) and size >= 0 for size in argument.shape)
-        return Tensor(argument.name, dtype, argument.shape if fixed else None)
+        shape = list(argument.shape)
+        if shape and not isinstance(shape[0], int):
+            shape[0] = batch  # open: 1 for an input, as everywhere in edgekit; an output's is what comes of it
+        fixed = all(isinstance(size, int) and size >= 0 for size in shape)
+        return Tensor(argument.name, dtype, shape if fixed else None)
 
     def _bind_outputs(self, session: Any, binding: Any) -> None:
         for tensor in [self._tensor(argument) for argument in session.get_outputs()]:

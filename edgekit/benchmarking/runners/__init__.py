@@ -112,6 +112,9 @@ class Runner(Protocol):
 class Prepared(Protocol):
     """A program that is ready on the device."""
 
+    name: str
+    """The runner that it is of, a key of RUNNERS; a runner may hand over to another one."""
+
     runtime: str
     """The engine: litert, mnn or onnxruntime."""
 

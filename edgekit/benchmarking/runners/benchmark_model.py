@@ -46,6 +46,7 @@ class BenchmarkModel:
 class PreparedBenchmarkModel:
     """The program on the device."""
 
+    name = "benchmark_model"
     runtime = "litert"
 
     def __init__(self, program: Program) -> None:

@@ -66,6 +66,7 @@ def takes_precision(program: Program, usage: Completed) -> bool:
 class PreparedMnnv2Basic:
     """The program on the device. Without ``takes_precision`` it calculates in its own default, float16 where it can."""
 
+    name = "MNNV2Basic"
     runtime = "mnn"
 
     def __init__(self, executor: Executor, program: Program, takes_precision: bool) -> None:

@@ -48,6 +48,8 @@ class NativeRunner:
 class PreparedNative:
     """The program and the library on the device."""
 
+    name = "edgekit"
+
     def __init__(self, format_name: str, command: list[str], library: str, version: str | None = None) -> None:
         self.runtime = RUNTIMES[format_name]
         self._command = command

@@ -50,6 +50,7 @@ class OnnxRuntimePerfTest:
 class PreparedOnnxRuntimePerfTest:
     """The program on the device."""
 
+    name = "onnxruntime_perf_test"
     runtime = "onnxruntime"
 
     def __init__(self, executor: Executor, program: Program) -> None:

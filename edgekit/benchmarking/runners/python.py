@@ -34,6 +34,8 @@ class PythonRunner:
 class PreparedPython:
     """The program on the device."""
 
+    name = "python"
+
     def __init__(self, format_name: str, command: list[str], version: str | None) -> None:
         self.runtime = RUNTIMES[format_name]
         self._command = command

@@ -216,8 +216,16 @@ def reason(ended) -> str:
     return ended.stderr.strip().splitlines()[-1]
 
 
+def test_an_open_batch_is_one(program, tmp_path):
+    model = save_echo(tmp_path / "batch.onnx", ("N", 3), {"x": TensorProto.FLOAT})
+    x = np.array([[1.0, -2.0, 3.0]], np.float32)
+    ended = run(program, model, tmp_path, feeds={"x": x})
+    assert ended.result is not None, ended.stderr
+    assert ended.outputs == (x.tobytes(),)
+
+
 def test_refuses_dynamic_inputs_and_strings(program, tmp_path):
-    ended = run(program, save_echo(tmp_path / "d.onnx", ("N", 3), {"x": TensorProto.FLOAT}), tmp_path)
+    ended = run(program, save_echo(tmp_path / "d.onnx", ("N", "M"), {"x": TensorProto.FLOAT}), tmp_path)
     assert ended.exit_code == 4
     assert '"x" has a dynamic dimension' in reason(ended)
     ended = run(program, save_echo(tmp_path / "s.onnx", (1, 3), {"x": TensorProto.STRING}), tmp_path)
