@@ -58,7 +58,7 @@ class Result:
     load_ms: float | None
     first_ms: float | None
     peak_memory_bytes: int | None
-    throttled: bool
+    throttled: bool | None
     valid: bool
     state: State
     state_after: State
@@ -68,6 +68,7 @@ class Result:
     profile: tuple[OpTime, ...] = ()
     round_medians_ms: tuple[float, ...] = ()
     slowdown: float | None = None
+    settled: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``results``."""

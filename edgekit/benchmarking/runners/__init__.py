@@ -86,6 +86,7 @@ class Trial:
     load_ms: float | None = None
     first_ms: float | None = None
     warmup_runs: int | None = None
+    settled: bool | None = None
     peak_memory_bytes: int | None = None
     accelerated_ops: int | None = None
     total_ops: int | None = None
