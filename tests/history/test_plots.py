@@ -82,7 +82,7 @@ def test_a_chart_does_not_make_a_mountain_of_noise() -> None:
 
 @given(
     st.lists(
-        st.lists(st.floats(0, 1e9) | st.integers(0, 3).map(float), min_size=1, max_size=30), min_size=1, max_size=10
+        st.lists(st.floats(1e-9, 1e9) | st.integers(0, 3).map(float), min_size=1, max_size=30), min_size=1, max_size=10
     ),
     st.integers(1, 200),
     st.sampled_from(sorted(METRICS)),
