@@ -30,13 +30,15 @@ class Limits:
     """When one process has measured enough, in seconds and runs.
 
     Warm-up ends when the median has settled (see protocol.py), after ``warmup_s`` at the latest. Then it measures until
-    (``min_runs`` and ``min_s`` are both reached) or ``max_s`` is.
+    (``min_runs`` and ``min_s`` are both reached) or ``max_s`` or ``max_runs`` is: a program that tells each run keeps
+    them all in memory. Programs that tell only aggregates need no ``max_runs`` and take none.
     """
 
     warmup_s: float
     min_runs: int
     min_s: float
     max_s: float
+    max_runs: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
