@@ -2,9 +2,10 @@
 
 Every artifact is measured once in every round, each time in a fresh process, and each round begins with another
 artifact: what slows the device down for a while hits all alike, and the ratio of two artifacts within one round is free
-of it. A process warms up until its median has settled: the medians of two windows, each of at least 5 runs and 50 ms,
-differ by less than 2 % (the runners see to that). After each round the probe tells whether the device has throttled; if
-it has, it cools down and the round is measured again.
+of it. A process warms up until its median has settled: the medians of two consecutive windows differ by less than 2 %
+(edgekit's runners see to that). A window is at least 5 runs and 50 ms, or 2 runs of a model that takes more than
+200 ms. Warm-up ends after its time at the latest, but not before two windows: 4 runs of a slow model. After each round
+the probe tells whether the device has throttled; if it has, it cools down and the round is measured again.
 """
 
 import time

@@ -40,9 +40,9 @@ static void print_string(const char *text) {
     putchar('"');
 }
 
-static void print_count(const char *key, int value) {
+static void print_count(const char *key, long value) {
     if (value < 0) printf(", \"%s\": null", key);
-    else printf(", \"%s\": %d", key, value);
+    else printf(", \"%s\": %ld", key, value);
 }
 
 static void print_timing(const struct timing *timing) {
@@ -87,7 +87,6 @@ int main(int count, char **arguments) {
     double load_us = (double)(now_ns() - start) / 1e3;
     set_inputs(&options, &engine);
     struct timing timing = measure(engine.run, &options.limits);
-    long peak_kb = peak_memory_kb();
     if (options.output_folder) write_outputs(options.output_folder, &engine);
     struct op_time *ops = NULL;
     struct delegation delegation = {-1, -1, -1};
@@ -98,8 +97,7 @@ int main(int count, char **arguments) {
     print_string(engine.version);
     printf(", \"load_us\": %.3f", load_us);
     print_timing(&timing);
-    if (peak_kb < 0) printf(", \"peak_memory_kb\": null");
-    else printf(", \"peak_memory_kb\": %ld", peak_kb);
+    print_count("peak_memory_kb", timing.peak_memory_kb);
     print_count("accelerated_ops", delegation.accelerated_ops);
     print_count("total_ops", delegation.total_ops);
     print_count("partitions", delegation.partitions);

@@ -8,14 +8,14 @@
 
 #include "process.h"
 
-/* Warm-up has settled when the medians of two consecutive windows differ by less than this. */
+/* The rule of the warm-up is told in edgekit/benchmarking/protocol.py. */
 static const double settled_change = 0.02;
-/* A window has this many runs and takes this long ... */
 static const size_t window_runs = 5;
 static const int64_t window_ns = 50000000;
-/* ... but two runs do for slow models. */
-static const int64_t slow_run_ns = 1000000000;
+static const int64_t slow_run_ns = 200000000;
 static const size_t slow_window_runs = 2;
+/* What it takes to compare; the warm-up lasts until then even when its time is over. */
+enum { WINDOWS_AT_LEAST = 2 };
 
 struct times {
     int64_t *values;
@@ -61,11 +61,13 @@ static bool is_full(const struct times *window, int64_t total_ns, int64_t last_n
 }
 
 static void warm_up(void (*run)(void), double warmup_s, struct timing *timing) {
+    if (warmup_s <= 0) return;
     int64_t end = now_ns() + (int64_t)(warmup_s * 1e9);
     struct times window = {0};
     double previous = 0;
     int64_t total_ns = 0;
-    while (!timing->settled && now_ns() < end) {
+    int windows = 0;
+    while (!timing->settled && (now_ns() < end || windows < WINDOWS_AT_LEAST)) {
         int64_t last_ns = time_once(run);
         timing->warmup_runs++;
         append(&window, last_ns);
@@ -74,29 +76,15 @@ static void warm_up(void (*run)(void), double warmup_s, struct timing *timing) {
         double current = median(&window), change = current > previous ? current - previous : previous - current;
         timing->settled = previous > 0 && change < settled_change * previous;
         previous = current;
+        windows++;
         window.count = 0;
         total_ns = 0;
     }
     free(window.values);
 }
 
-struct timing measure(void (*run)(void), const struct limits *limits) {
-    struct timing timing = {.first_ns = time_once(run)};
-    warm_up(run, limits->warmup_s, &timing);
-    struct times times = {0};
-    int64_t start = now_ns();
-    for (;;) {
-        append(&times, time_once(run));
-        double elapsed_s = (double)(now_ns() - start) / 1e9;
-        bool enough = times.count >= (size_t)limits->min_runs && elapsed_s >= limits->min_s;
-        if (enough || elapsed_s >= limits->max_s) break;
-    }
-    timing.times_ns = times.values;
-    timing.count = times.count;
-    return timing;
-}
-
-long peak_memory_kb(void) {
+/* The most memory that this process had in use (VmHWM), in KiB; -1 when the system does not tell. */
+static long peak_memory_kb(void) {
     FILE *file = fopen("/proc/self/status", "r");
     if (!file) return -1;
     char line[256];
@@ -105,4 +93,21 @@ long peak_memory_kb(void) {
         if (!strncmp(line, "VmHWM:", 6)) peak = atol(line + 6);
     fclose(file);
     return peak;
+}
+
+struct timing measure(void (*run)(void), const struct limits *limits) {
+    struct timing timing = {.first_ns = time_once(run)};
+    warm_up(run, limits->warmup_s, &timing);
+    timing.peak_memory_kb = peak_memory_kb();
+    struct times times = {0};
+    int64_t start = now_ns();
+    for (;;) {
+        append(&times, time_once(run));
+        double elapsed_s = (double)(now_ns() - start) / 1e9;
+        bool enough = times.count >= (size_t)limits->min_runs && elapsed_s >= limits->min_s;
+        if (enough || elapsed_s >= limits->max_s || times.count >= (size_t)limits->max_runs) break;
+    }
+    timing.times_ns = times.values;
+    timing.count = times.count;
+    return timing;
 }

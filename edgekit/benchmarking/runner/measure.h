@@ -12,6 +12,8 @@ struct timing {
     int64_t first_ns;
     long warmup_runs;
     bool settled;
+    /* The most memory that was in use before the timed runs, whose list of times grows; -1 when it is not known. */
+    long peak_memory_kb;
     int64_t *times_ns;
     size_t count;
 };
@@ -21,8 +23,4 @@ int64_t now_ns(void);
 
 /* The first run, the warm-up and the timed runs. */
 struct timing measure(void (*run)(void), const struct limits *limits);
-
-/* The most memory that this process had in use (VmHWM), in KiB; -1 when the system does not tell. */
-long peak_memory_kb(void);
-
 #endif

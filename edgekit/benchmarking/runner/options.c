@@ -9,23 +9,26 @@
 
 static const char usage[] =
     "usage: edgekit-runner --runtime litert|onnxruntime --library PATH --model PATH --threads N "
-    "[--delegate xnnpack|none] --warmup-s S --min-runs N --min-s S --max-s S [--input NAME=FILE]... "
-    "[--output-folder DIR] [--profile]";
+    "[--delegate xnnpack|none] --warmup-s S --min-runs N --min-s S --max-s S [--max-runs N] "
+    "[--input NAME=FILE]... [--output-folder DIR] [--profile]";
+
+/* What the arithmetic has room for on every processor. */
+enum { MOST_RUNS = 1000000000, MOST_THREADS = 1024, LONGEST_S = 1000000 };
 
 static double number(const char *flag, const char *text) {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end || !isfinite(value) || value < 0)
-        fail(USAGE, "%s %s: expected a number that is not negative", flag, text);
+    if (end == text || *end || !isfinite(value) || value < 0 || value > LONGEST_S)
+        fail(USAGE, "%s %s: expected a number from 0 to %d", flag, text, LONGEST_S);
     return value;
 }
 
-static long count(const char *flag, const char *text, long minimum) {
+static long count(const char *flag, const char *text, long most) {
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
-    if (end == text || *end || errno || value < minimum || value > 1000000000)
-        fail(USAGE, "%s %s: expected a whole number of at least %ld", flag, text, minimum);
+    if (end == text || *end || errno || value < 1 || value > most)
+        fail(USAGE, "%s %s: expected a whole number from 1 to %ld", flag, text, most);
     return value;
 }
 
@@ -40,11 +43,12 @@ static void set_option(struct options *options, const char *flag, const char *va
     if (!strcmp(flag, "--runtime")) options->runtime = value;
     else if (!strcmp(flag, "--library")) options->library = value;
     else if (!strcmp(flag, "--model")) options->model = value;
-    else if (!strcmp(flag, "--threads")) options->threads = (int)count(flag, value, 1);
+    else if (!strcmp(flag, "--threads")) options->threads = (int)count(flag, value, MOST_THREADS);
     else if (!strcmp(flag, "--warmup-s")) options->limits.warmup_s = number(flag, value);
-    else if (!strcmp(flag, "--min-runs")) options->limits.min_runs = count(flag, value, 1);
+    else if (!strcmp(flag, "--min-runs")) options->limits.min_runs = count(flag, value, MOST_RUNS);
     else if (!strcmp(flag, "--min-s")) options->limits.min_s = number(flag, value);
     else if (!strcmp(flag, "--max-s")) options->limits.max_s = number(flag, value);
+    else if (!strcmp(flag, "--max-runs")) options->limits.max_runs = count(flag, value, MOST_RUNS);
     else if (!strcmp(flag, "--input")) add_input(options, value);
     else if (!strcmp(flag, "--output-folder")) options->output_folder = value;
     else if (!strcmp(flag, "--delegate")) {
@@ -55,7 +59,7 @@ static void set_option(struct options *options, const char *flag, const char *va
 }
 
 struct options parse_options(int count_, char **arguments) {
-    struct options options = {.xnnpack = true, .limits = {-1, 0, -1, -1}};
+    struct options options = {.xnnpack = true, .limits = {-1, 0, -1, -1, MOST_RUNS}};
     options.inputs = allocate((size_t)count_ * sizeof *options.inputs);
     for (int i = 1; i < count_; i++) {
         if (!strcmp(arguments[i], "--profile")) {

@@ -5,13 +5,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Warm-up ends when it has settled, after warmup_s at the latest. Then it measures until (min_runs and min_s are both
- * reached) or max_s is. */
+/* Warm-up ends when it has settled, as a rule after warmup_s at the latest. Then it measures until (min_runs and min_s
+ * are both reached) or max_s or max_runs is. */
 struct limits {
     double warmup_s;
     long min_runs;
     double min_s;
     double max_s;
+    long max_runs;
 };
 
 /* NAME=FILE: the raw content of one input. */

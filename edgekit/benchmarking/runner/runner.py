@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -25,11 +26,13 @@ Array = Any
 
 NO_LIBRARY, MODEL_REFUSED, INFERENCE_FAILED, INPUT_OUTPUT = 3, 4, 5, 6
 
-# Warm-up has settled when the medians of two consecutive windows differ by less than this. A window has so many runs
-# and takes so long, but two runs do for models that take longer than a second.
+# The rule of the warm-up is told in edgekit/benchmarking/protocol.py.
 SETTLED_CHANGE = 0.02
 WINDOW_RUNS, WINDOW_NS = 5, 50_000_000
-SLOW_WINDOW_RUNS, SLOW_RUN_NS = 2, 1_000_000_000
+SLOW_WINDOW_RUNS, SLOW_RUN_NS = 2, 200_000_000
+WINDOWS_AT_LEAST = 2  # what it takes to compare; the warm-up lasts until then even when its time is over
+
+MOST_RUNS, MOST_THREADS, LONGEST_S = 1_000_000_000, 1024, 1_000_000
 
 # A profile is a mean over at least this many runs, and over as many as this long takes.
 PROFILE_RUNS, PROFILE_RUNS_AT_MOST, PROFILE_NS = 10, 200, 300_000_000
@@ -406,11 +409,13 @@ def time_once(engine: Engine) -> int:
 
 
 def warm_up(engine: Engine, warmup_s: float) -> tuple[int, bool]:
-    """How many runs it took, and whether the median settled within ``warmup_s``."""
-    end = time.perf_counter_ns() + warmup_s * 1e9
-    runs, previous = 0, 0.0
-    window: list[int] = []
-    while time.perf_counter_ns() < end:
+    """How many runs it took, and whether the median settled; none for 0 seconds."""
+    if warmup_s <= 0:
+        return 0, False
+    end = time.perf_counter_ns() + int(warmup_s * 1e9)
+    runs, windows, previous = 0, 0, 0.0
+    window = array("q")
+    while time.perf_counter_ns() < end or windows < WINDOWS_AT_LEAST:
         last = time_once(engine)
         runs += 1
         window.append(last)
@@ -420,13 +425,14 @@ def warm_up(engine: Engine, warmup_s: float) -> tuple[int, bool]:
         current = statistics.median(window)
         if previous and abs(current - previous) < SETTLED_CHANGE * previous:
             return runs, True
-        previous, window = current, []
+        previous, window = current, array("q")
+        windows += 1
     return runs, False
 
 
-def timed_runs(engine: Engine, options: argparse.Namespace) -> list[int]:
+def timed_runs(engine: Engine, options: argparse.Namespace) -> array[int]:
     """The time of every run, in nanoseconds, until there are enough."""
-    times: list[int] = []
+    times = array("q")
     run, before_run = engine.run, engine.before_run
     clock = time.perf_counter_ns
     start = clock()
@@ -437,7 +443,8 @@ def timed_runs(engine: Engine, options: argparse.Namespace) -> list[int]:
         after = clock()
         times.append(after - before)
         elapsed = (after - start) / 1e9
-        if (len(times) >= options.min_runs and elapsed >= options.min_s) or elapsed >= options.max_s:
+        enough = len(times) >= options.min_runs and elapsed >= options.min_s
+        if enough or elapsed >= options.max_s or len(times) >= options.max_runs:
             return times
 
 
@@ -463,9 +470,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     gc.disable()
     first_us = time_once(engine) / 1e3
     warmup_runs, settled = warm_up(engine, options.warmup_s)
+    peak = peak_memory_kb()  # the list of times grows
     times = timed_runs(engine, options)
     gc.enable()
-    peak = peak_memory_kb()
     if options.output_folder:
         write_outputs(engine, options.output_folder)
     runs = int(min(max(PROFILE_NS / max(1, times[-1]), PROFILE_RUNS), PROFILE_RUNS_AT_MOST))
@@ -478,7 +485,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "first_us": first_us,
         "warmup_runs": warmup_runs,
         "settled": settled,
-        "times_ns": times,
+        "times_ns": times.tolist(),
         "peak_memory_kb": peak,
         "accelerated_ops": accelerated,
         "total_ops": total,
@@ -500,12 +507,15 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--min-runs", type=int, required=True)
     parser.add_argument("--min-s", type=float, required=True)
     parser.add_argument("--max-s", type=float, required=True)
+    parser.add_argument("--max-runs", type=int, default=MOST_RUNS)
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--output-folder")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args(arguments)
-    if options.threads < 1 or options.min_runs < 1 or min(options.warmup_s, options.min_s, options.max_s) < 0:
-        parser.error("--threads and --min-runs are at least 1, seconds not negative")
+    if not 1 <= options.threads <= MOST_THREADS or min(options.min_runs, options.max_runs) < 1:
+        parser.error(f"--threads is from 1 to {MOST_THREADS}, --min-runs and --max-runs are at least 1")
+    if not all(0 <= seconds <= LONGEST_S for seconds in (options.warmup_s, options.min_s, options.max_s)):
+        parser.error(f"seconds are from 0 to {LONGEST_S}: at least 0 and a number")
     if any(not all(argument.rpartition("=")[::2]) for argument in options.input):
         parser.error("--input: expected NAME=FILE")
     return options

@@ -23,7 +23,7 @@ def arguments(workload: Workload) -> list[str]:
     limits = workload.limits
     flags = [f"--runtime={RUNTIMES[workload.format]}", f"--model={workload.model}", f"--threads={workload.threads}"]
     flags += [f"--warmup-s={limits.warmup_s:g}", f"--min-runs={limits.min_runs}"]
-    flags += [f"--min-s={limits.min_s:g}", f"--max-s={limits.max_s:g}"]
+    flags += [f"--min-s={limits.min_s:g}", f"--max-s={limits.max_s:g}", f"--max-runs={limits.max_runs}"]
     words = [word for flag in flags for word in flag.split("=", 1)]
     if workload.delegate is not None:
         words += ["--delegate", workload.delegate]
@@ -62,6 +62,7 @@ def _trial(document: Mapping[str, Any]) -> Trial:
         load_ms=document["load_us"] / 1e3,
         first_ms=document["first_us"] / 1e3,
         warmup_runs=document["warmup_runs"],
+        settled=document["settled"],
         peak_memory_bytes=None if peak is None else peak * 1024,
         accelerated_ops=document["accelerated_ops"],
         total_ops=document["total_ops"],

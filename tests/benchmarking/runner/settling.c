@@ -23,9 +23,10 @@ static void run(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 6) return 2;
-    struct limits limits = {atof(arguments[1]), atol(arguments[2]), atof(arguments[3]), atof(arguments[4])};
-    durations = arguments + 5;
+    if (count < 7) return 2;
+    struct limits limits = {atof(arguments[1]), atol(arguments[2]), atof(arguments[3]), atof(arguments[4]),
+                            atol(arguments[5])};
+    durations = arguments + 6;
     struct timing timing = measure(run, &limits);
     printf("%ld %d %zu\n", timing.warmup_runs, timing.settled, timing.count);
     return 0;

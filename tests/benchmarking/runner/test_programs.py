@@ -71,6 +71,15 @@ def test_writes_what_it_measured(program, format_name, models, tmp_path):
     assert result["load_us"] > 0 < result["first_us"]
     assert result["peak_memory_kb"] > 1000
     assert (result["warmup_runs"], result["settled"], result["profile"]) == (0, False, [])
+    assert len(run(program, models[format_name], tmp_path, min_runs="37", max_runs="20").result["times_ns"]) == 20
+
+
+def test_more_runs_do_not_take_more_memory(program, tmp_path):
+    model = save_echo(tmp_path / "echo.onnx", (1, 3), {"x": TensorProto.FLOAT})
+    few, many = (run(program, model, tmp_path, min_runs=runs).result for runs in ("3", "300000"))
+    assert len(many["times_ns"]) == 300_000
+    # Their times alone are 2400 KiB; the same process varies by some 300.
+    assert many["peak_memory_kb"] < few["peak_memory_kb"] + 1200
 
 
 def test_stops_when_the_time_is_over(program, models, tmp_path):
@@ -263,7 +272,19 @@ def test_refuses_wrong_inputs(program, models, tmp_path):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"threads": "0"}, {"threads": "two"}, {"min_runs": "0"}, {"max_s": "-1"}, {"max_s": "soon"}, {"delegate": "gpu"}],
+    [
+        {"threads": "0"},
+        {"threads": "two"},
+        {"min_runs": "0"},
+        {"max_s": "-1"},
+        {"max_s": "soon"},
+        {"delegate": "gpu"},
+        {"max_runs": "0"},
+        {"threads": "99999999999"},
+        {"warmup_s": "1e300"},
+        {"min_s": "inf"},
+        {"max_s": "nan"},
+    ],
 )
 def test_refuses_wrong_flags(program, changed, models, tmp_path):
     ended = run(program, models["onnx"], tmp_path, **changed)

@@ -36,8 +36,8 @@ def in_python(monkeypatch: pytest.MonkeyPatch, limits: Sequence[float], duration
     def run() -> None:
         clock[0] += left.pop(0) if len(left) > 1 else left[0]
 
-    warmup_s, min_runs, min_s, max_s = limits
-    options = argparse.Namespace(min_runs=min_runs, min_s=min_s, max_s=max_s)
+    warmup_s, min_runs, min_s, max_s, max_runs = limits
+    options = argparse.Namespace(min_runs=min_runs, min_s=min_s, max_s=max_s, max_runs=max_runs)
     with monkeypatch.context() as context:
         context.setattr(time, "perf_counter_ns", lambda: clock[0])
         engine = runner.Engine()
@@ -57,22 +57,30 @@ def in_c(harness: Path, limits: Sequence[float], durations: Sequence[int]) -> li
     ("limits", "durations", "wanted"),
     [
         # Steady from the start: two windows of 50 ms.
-        ((5, 3, 0, 60), [10 * MS], [10, 1, 3]),
+        ((5, 3, 0, 60, 99), [10 * MS], [10, 1, 3]),
         # A window has at least 5 runs, however long they take.
-        ((5, 3, 0, 60), [100 * MS], [10, 1, 3]),
-        # Two runs make a window of a model that takes more than a second.
-        ((60, 1, 0, 60), [1500 * MS], [4, 1, 1]),
+        ((5, 3, 0, 60, 99), [100 * MS], [10, 1, 3]),
+        # Two runs make a window of a model that takes more than 200 ms.
+        ((60, 1, 0, 60, 99), [250 * MS], [4, 1, 1]),
+        # The warm-up lasts until two windows fit, whatever its time: a slow model settles, too.
+        ((2, 1, 0, 60, 99), [3000 * MS], [4, 1, 1]),
+        ((0.05, 1, 0, 60, 99), [150 * MS], [10, 1, 1]),
+        # But not longer when the second window does not agree.
+        ((2, 1, 0, 60, 99), [3000 * MS] * 3 + [4000 * MS], [4, 0, 1]),
         # The second window is 10 % faster, the third like the second.
-        ((5, 1, 0, 60), [10 * MS] * 6 + [9 * MS], [5 + 6 + 6, 1, 1]),
+        ((5, 1, 0, 60, 99), [10 * MS] * 6 + [9 * MS], [5 + 6 + 6, 1, 1]),
         # Slower and slower: never settled, ends after its time.
-        ((1, 1, 0, 60), [int(MS * 10 * 1.1**number) for number in range(60)], [25, 0, 1]),
+        ((1, 1, 0, 60, 99), [int(MS * 10 * 1.1**number) for number in range(60)], [25, 0, 1]),
         # No warm-up.
-        ((0, 7, 0, 60), [MS], [0, 0, 7]),
+        ((0, 7, 0, 60, 99), [MS], [0, 0, 7]),
         # As many runs as asked, or more until min_s.
-        ((0, 4, 0.1, 60), [MS], [0, 0, 100]),
+        ((0, 4, 0.1, 60, 999), [MS], [0, 0, 100]),
         # Not longer than max_s, but once.
-        ((0, 1000, 0.1, 0.05), [MS], [0, 0, 50]),
-        ((0, 1000, 0.1, 0.05), [1000 * MS], [0, 0, 1]),
+        ((0, 1000, 0.1, 0.05, 999), [MS], [0, 0, 50]),
+        ((0, 1000, 0.1, 0.05, 999), [1000 * MS], [0, 0, 1]),
+        # A fast model stops at max_runs: a minute of runs would be a long list.
+        ((0, 4, 60, 60, 30), [MS], [0, 0, 30]),
+        ((0, 40, 0, 60, 30), [MS], [0, 0, 30]),
     ],
 )
 def test_known_cases(limits, durations, wanted, harness, monkeypatch):
@@ -86,9 +94,10 @@ def test_known_cases(limits, durations, wanted, harness, monkeypatch):
     min_runs=st.integers(1, 60),
     min_ms=st.integers(0, 400),
     max_ms=st.integers(0, 800),
+    max_runs=st.integers(1, 100),
     durations=st.lists(st.integers(1000, 1300 * 1000), min_size=1, max_size=80),
 )
-def test_both_programs_agree(warmup_ms, min_runs, min_ms, max_ms, durations, harness, monkeypatch):
-    limits = (warmup_ms / 1000, min_runs, min_ms / 1000, max_ms / 1000)
+def test_both_programs_agree(warmup_ms, min_runs, min_ms, max_ms, max_runs, durations, harness, monkeypatch):
+    limits = (warmup_ms / 1000, min_runs, min_ms / 1000, max_ms / 1000, max_runs)
     durations = [duration * 1000 for duration in durations]
     assert in_python(monkeypatch, limits, durations) == in_c(harness, limits, durations)

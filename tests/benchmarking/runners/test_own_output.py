@@ -33,6 +33,7 @@ def test_the_command_line():
     assert arguments(WORKLOAD) == [
         *("--runtime", "litert", "--model", "/models/a=b.tflite", "--threads", "2"),
         *("--warmup-s", "0.5", "--min-runs", "64", "--min-s", "0.25", "--max-s", "3.75"),
+        *("--max-runs", "200000"),
         *("--delegate", "xnnpack", "--profile"),
     ]
 
@@ -47,7 +48,7 @@ def test_mnn_is_told_to_calculate_in_int8():
 def test_reads_the_last_line():
     trial = parse_output(Completed(0, f"noise\n{json.dumps(DOCUMENT)}\n", "INFO: more"), WORKLOAD, "it")
     assert (trial.runs, trial.mean_ms, trial.times_ms) == (2, 2.0, (1.0, 3.0))
-    assert (trial.load_ms, trial.first_ms, trial.warmup_runs) == (2.5, 1.5005, 12)
+    assert (trial.load_ms, trial.first_ms, trial.warmup_runs, trial.settled) == (2.5, 1.5005, 12, True)
     assert (trial.peak_memory_bytes, trial.runtime_version) == (2 << 20, "2.3.0")
     assert (trial.accelerated_ops, trial.total_ops, trial.partitions) == (3, 4, 1)
     assert trial.profile == (OpTime("CONV_2D", "stem", 0.0125, True),)
