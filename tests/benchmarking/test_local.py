@@ -121,13 +121,24 @@ def test_an_interrupt_ends_the_program(executor: Executor, tmp_path: Path) -> No
     assert _await_end(_await_pid(path))
 
 
-def test_much_output_neither_blocks_the_program_nor_fills_the_memory(
-    executor: Executor, monkeypatch: pytest.MonkeyPatch
+def _writing(stdout: int, stderr: int) -> list[str]:
+    script = f"import sys; sys.stdout.write('x' * {stdout}); sys.stderr.write('y' * {stderr})"
+    return [sys.executable, "-c", script]
+
+
+def test_much_output_does_not_block_the_program(executor: Executor) -> None:
+    found = executor.run(_writing(1_000_000, 1_000_000), timeout=60)
+    assert (found.exit_code, found.stdout, found.stderr) == (0, "x" * 1_000_000, "y" * 1_000_000)
+
+
+@pytest.mark.parametrize(("stdout", "stderr"), [(2_000_000, 0), (0, 2_000_000), (1 << 20, (1 << 20) + 1)])
+def test_too_much_output_is_an_error(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, stdout: int, stderr: int
 ) -> None:
-    monkeypatch.setattr(local_module, "MAXIMUM_OUTPUT_BYTES", 1000)
-    script = "import sys; sys.stdout.write('x' * 1_000_000); sys.stderr.write('y' * 1_000_000)"
-    found = executor.run([sys.executable, "-c", script], timeout=60)
-    assert (found.exit_code, found.stdout, found.stderr) == (0, "x" * 1000, "y" * 1000)
+    monkeypatch.setattr(local_module, "MAXIMUM_OUTPUT_BYTES", 1 << 20)
+    with pytest.raises(DeviceError, match=r"local: \S+ wrote more than 1 MiB; expected"):
+        executor.run(_writing(stdout, stderr), timeout=60)
+    assert len(executor.run(_writing(1 << 20, 0), timeout=60).stdout) == 1 << 20
 
 
 def test_output_that_is_no_text_is_shown_as_well_as_it_can_be(executor: Executor) -> None:

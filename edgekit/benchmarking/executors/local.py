@@ -19,7 +19,7 @@ from edgekit.errors import DeviceError
 from edgekit.profiles.device import Device
 
 MAXIMUM_OUTPUT_BYTES = 1 << 26
-"""Of each stream; what a program writes beyond this is read and dropped."""
+"""Of each stream; a program that writes more is an error, once it has ended."""
 
 _FACTS_TIMEOUT_S = 30.0
 _KILLED_GRACE_S = 5.0
@@ -88,7 +88,13 @@ class LocalExecutor:
             ) from None
         finally:
             _kill_session(process)
-        return Completed(exit_code, stdout.text(), stderr.text())
+        completed = Completed(exit_code, stdout.text(), stderr.text())
+        if stdout.is_cut or stderr.is_cut:
+            raise DeviceError(
+                f"{self._name}: {command[0]} wrote more than {MAXIMUM_OUTPUT_BYTES / (1 << 20):g} MiB; "
+                "expected a program that writes a result: check what it prints"
+            )
+        return completed
 
 
 class _Capture:
@@ -98,6 +104,7 @@ class _Capture:
         assert stream is not None
         self._stream = stream
         self._content = bytearray()
+        self.is_cut = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -109,6 +116,7 @@ class _Capture:
     def _read(self) -> None:
         with self._stream:
             while chunk := os.read(self._stream.fileno(), _CHUNK_BYTES):
+                self.is_cut = self.is_cut or len(self._content) + len(chunk) > MAXIMUM_OUTPUT_BYTES
                 self._content += chunk[: MAXIMUM_OUTPUT_BYTES - len(self._content)]
 
 
