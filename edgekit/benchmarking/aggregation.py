@@ -8,9 +8,8 @@ from edgekit.benchmarking.results import Result, State
 from edgekit.benchmarking.runners import OpTime, Trial
 from edgekit.benchmarking.schedule import Schedule
 from edgekit.benchmarking.statistics import (
-    coefficient_of_variation,
+    Pool,
     median,
-    percentile,
     pooled_coefficient_of_variation,
     ratio,
     ratio_interval,
@@ -65,12 +64,15 @@ class Conditions:
 
 
 def aggregate(trials: Sequence[Trial]) -> Figures:
-    """The figures of at least one trial: of all runs where the program told them, else of the rounds' own figures."""
+    """The figures of at least one trial: of all runs where the program told them, else of the rounds' own figures.
+
+    Every round counts alike, however many runs it has: as in the ratio, which is of rounds.
+    """
     runs, statistic = sum(trial.runs for trial in trials), _statistic(trials)
     if statistic == RUNS:
-        times = [time for trial in trials for time in trial.times_ms]
-        tail = percentile(times, 90), percentile(times, 99)
-        return Figures(runs, statistic, median(times), *tail, coefficient_of_variation(times))
+        pool = Pool.of([trial.times_ms for trial in trials])
+        middle, p90, p99 = (pool.percentile(percent) for percent in (50, 90, 99))
+        return Figures(runs, statistic, middle, p90, p99, pool.coefficient_of_variation())
     return Figures(
         runs,
         statistic,
@@ -168,8 +170,6 @@ def _last(facts: Iterable[_Fact | None]) -> _Fact | None:
 
 def _pooled_cv(trials: Sequence[Trial]) -> float | None:
     deviations = [trial.std_ms for trial in trials if trial.std_ms is not None]
-    if len(deviations) < len(trials):
+    if len(deviations) < len(trials) or sum(trial.runs for trial in trials) < 2:
         return None
-    return pooled_coefficient_of_variation(
-        [trial.runs for trial in trials], [trial.mean_ms for trial in trials], deviations
-    )
+    return pooled_coefficient_of_variation([trial.mean_ms for trial in trials], deviations)

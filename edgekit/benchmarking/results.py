@@ -30,12 +30,17 @@ class Result:
     """One artifact's figures; times in milliseconds.
 
     ``ratio`` is this artifact's time over the first artifact's, the median of the ratios of each round, and
-    ``ratio_ci`` its 95 % bootstrap confidence interval over rounds. ``statistic`` says what ``median_ms`` is the median
-    of: "runs", or "round medians" or "round means" where the program tells no more. ``cv`` is the coefficient of
-    variation of the runs. ``round_medians_ms`` has one median (or mean, for "round means") per measured round: calls at
-    different times can only be compared by how much these scatter. ``throttled``: the probe was slower afterwards, and
-    stayed so; ``slowdown`` is by how many times, in the worst round that counts. ``valid``: not throttled, and every
-    round was measured.
+    ``ratio_ci`` its 95 % bootstrap confidence interval over rounds, of which it takes five. ``statistic`` says what
+    ``median_ms`` is the median of: "runs", or "round medians" or "round means" where the program tells no more. ``cv``
+    is the coefficient of variation of the runs. In the median, the percentiles and ``cv`` every round counts alike: a
+    run weighs the less the more runs its round has. ``round_medians_ms`` has one median (or mean, for "round means")
+    per measured round: calls at different times can only be compared by how much these scatter.
+
+    ``throttled``: the device had throttled after a round, and stayed so; None when a round is not known to be free of
+    it, for want of a probe. ``slowdown`` is by how many times the probe was slower, in the worst round that counts.
+    ``settled``: the warm-up of every round had settled; None when no program tells. ``valid`` is what nothing is known
+    to be wrong with: every round was measured, none is known as throttled, and in at most half of them the warm-up is
+    known not to have settled. Not knowing does not make a result invalid.
     """
 
     path: str

@@ -19,12 +19,27 @@ def results(*artifacts: list[Trial], conditions: Conditions | None = None, round
 
 
 def test_all_runs_of_all_rounds_count_together() -> None:
-    figures = aggregate([trial(1.0, 2.0, 3.0), trial(100.0)])
+    figures = aggregate([trial(1.0, 3.0), trial(2.0, 100.0)])
     together = np.array([1.0, 2.0, 3.0, 100.0])
     assert (figures.statistic, figures.runs, figures.median_ms) == ("runs", 4, 2.5)
     assert figures.p90_ms == pytest.approx(np.percentile(together, 90))
     assert figures.p99_ms == pytest.approx(np.percentile(together, 99))
     assert figures.cv == pytest.approx(together.std(ddof=1) / together.mean())
+
+
+def test_a_fast_round_does_not_count_more_because_it_has_more_runs() -> None:
+    # Rounds of 0.1 s: 100 runs of 1 ms, or 50 of 2 ms.
+    slow, fast = trial(*[2.0] * 50), trial(*[1.0] * 100)
+    assert aggregate([slow, fast, slow]).median_ms == 2.0
+    assert aggregate([slow, fast] * 2).cv == pytest.approx(np.std([1.0, 2.0]) / 1.5, rel=0.01)
+
+
+def test_the_medians_agree_with_the_ratio() -> None:
+    # The second is slower in every round, and slower still in the first ones: these have few runs of it.
+    base = [trial(*[1.0] * 20)] * 5
+    other = [trial(*[3.0] * 7)] * 3 + [trial(*[1.25] * 16)] * 2
+    first, second = results(base, other, rounds=5)
+    assert second.ratio == second.median_ms / first.median_ms == 3.0
 
 
 def test_a_program_that_tells_medians_gives_the_median_of_these() -> None:
@@ -74,9 +89,10 @@ def test_the_version_and_the_operations_are_the_last_that_were_told() -> None:
 
 
 def test_only_rounds_that_both_have_make_the_ratio() -> None:
-    first, second = results([trial(1.0), trial(2.0), trial(50.0)], [trial(3.0), trial(6.0)], rounds=3)
+    times = [1.0, 2.0, 3.0, 4.0, 5.0]
+    first, second = results([*map(trial, times), trial(50.0)], [trial(3 * time) for time in times], rounds=6)
     assert second.ratio == 3.0 and second.ratio_ci == (3.0, 3.0)
-    assert second.round_medians_ms == (3.0, 6.0)
+    assert second.round_medians_ms == (3.0, 6.0, 9.0, 12.0, 15.0)
     assert first.valid and not second.valid, "a round of it is missing"
 
 

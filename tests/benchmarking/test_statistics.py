@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.benchmarking.statistics import (
-    coefficient_of_variation,
+    LEAST_ROUNDS,
+    Pool,
     median,
     percentile,
     pooled_coefficient_of_variation,
@@ -16,7 +17,8 @@ from edgekit.benchmarking.statistics import (
 )
 
 TIMES = st.floats(1e-4, 1e5, allow_nan=False)
-PAIRS = st.lists(st.tuples(TIMES, TIMES), min_size=2, max_size=20)
+PAIRS = st.lists(st.tuples(TIMES, TIMES), min_size=LEAST_ROUNDS, max_size=20)
+ROUNDS = st.lists(st.lists(TIMES, min_size=1, max_size=10), min_size=1, max_size=6)
 
 
 @given(st.lists(TIMES, min_size=1, max_size=50))
@@ -48,26 +50,66 @@ def test_the_99th_percentile_lies_between_the_last_two_of_few_values() -> None:
 
 def test_the_coefficient_of_variation_has_no_unit() -> None:
     values = [3.0, 4.0, 5.0]
-    assert coefficient_of_variation(values) == pytest.approx(0.25)
-    assert coefficient_of_variation([1000 * value for value in values]) == pytest.approx(0.25)
+    assert Pool.of([values]).coefficient_of_variation() == pytest.approx(0.25)
+    assert Pool.of([[1000 * value for value in values]]).coefficient_of_variation() == pytest.approx(0.25)
 
 
 def test_one_run_has_no_spread() -> None:
-    assert coefficient_of_variation([3.0]) is None
-    assert pooled_coefficient_of_variation([1], [3.0], [0.0]) is None
+    assert Pool.of([[3.0]]).coefficient_of_variation() is None
+    assert Pool.of([[3.0]]).percentile(99) == 3.0
 
 
-@given(st.lists(st.lists(TIMES, min_size=1, max_size=10), min_size=1, max_size=6))
+@given(st.integers(1, 8), st.data(), st.floats(0, 100))
 @settings(deadline=None)
-def test_pooled_groups_vary_as_their_values_together_do(groups: list[list[float]]) -> None:
-    together = [value for group in groups for value in group]
+def test_of_rounds_with_equally_many_runs_the_pool_is_that_of_all_runs(
+    count: int, data: st.DataObject, percent: float
+) -> None:
+    rounds = data.draw(st.lists(st.lists(TIMES, min_size=count, max_size=count), min_size=1, max_size=6))
+    together = [value for each in rounds for value in each]
+    pool = Pool.of(rounds)
+    assert pool.percentile(percent) == pytest.approx(percentile(together, percent))
+    if len(together) > 1:
+        expected = float(np.std(together, ddof=1) / np.mean(together))
+        assert pool.coefficient_of_variation() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@given(ROUNDS, st.integers(2, 5), st.floats(0, 100))
+@settings(deadline=None)
+def test_a_round_that_lasts_longer_weighs_the_same(rounds: list[list[float]], times: int, percent: float) -> None:
+    longer = Pool.of([rounds[0] * times, *rounds[1:]])
+    as_often = Pool.of([each * times for each in rounds])
+    span = as_often.values[-1] - as_often.values[0]
+    means = [np.average(pool.values, weights=pool.weights) for pool in (longer, as_often)]
+    assert means[0] == pytest.approx(means[1])
+    assert as_often.values[0] - 1e-9 * span <= longer.percentile(percent) <= as_often.values[-1] + 1e-9 * span
+
+
+@given(ROUNDS, st.floats(0, 100), st.floats(0, 100))
+@settings(deadline=None)
+def test_percentiles_of_a_pool_rise_within_its_values(rounds: list[list[float]], low: float, high: float) -> None:
+    pool = Pool.of(rounds)
+    low, high = sorted((low, high))
+    slack = 1e-9 * pool.values[-1]
+    assert pool.values[0] - slack <= pool.percentile(low) <= pool.percentile(high) + slack
+    assert pool.percentile(high) <= pool.values[-1] + slack
+
+
+def test_percentiles_of_a_pool_are_of_the_weighted_type_7() -> None:
+    # Weights 1/4, 1/4, 1/2 are worth 8/3 values: the window of the median is from 5/16 to 11/16.
+    assert Pool.of([[1.0, 2.0], [3.0]]).percentile(50) == pytest.approx((3 * 2.0 + 3 * 3.0) / 6)
+    assert Pool.of([[1.0, 1.0, 1.0], [9.0]]).percentile(50) == pytest.approx(5.0)
+
+
+@given(ROUNDS)
+@settings(deadline=None)
+def test_rounds_vary_as_their_values_together_do(rounds: list[list[float]]) -> None:
+    pool = Pool.of(rounds)
     pooled = pooled_coefficient_of_variation(
-        [len(group) for group in groups],
-        [float(np.mean(group)) for group in groups],
-        [float(np.std(group)) for group in groups],
+        [float(np.mean(each)) for each in rounds], [float(np.std(each)) for each in rounds]
     )
-    expected = None if len(together) < 2 else float(np.std(together) / np.mean(together))
-    assert pooled == (None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-6))
+    mean = np.average(pool.values, weights=pool.weights)
+    expected = float(np.sqrt(np.average((pool.values - mean) ** 2, weights=pool.weights)) / mean)
+    assert pooled == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 @given(PAIRS)
@@ -90,7 +132,7 @@ def test_a_faster_clock_changes_neither_the_ratio_nor_its_interval(
     assert ratio_interval(*scaled) == pytest.approx(ratio_interval(mine, others))
 
 
-@given(TIMES, TIMES, st.integers(2, 20))
+@given(TIMES, TIMES, st.integers(LEAST_ROUNDS, 20))
 @settings(deadline=None, max_examples=20)
 def test_constant_times_have_an_interval_without_width(mine: float, other: float, rounds: int) -> None:
     low, high = ratio_interval([mine] * rounds, [other] * rounds) or (math.nan, math.nan)
@@ -128,5 +170,6 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert 88 <= hits <= 100
 
 
-def test_one_round_has_no_interval() -> None:
-    assert ratio_interval([1.0], [2.0]) is None
+@pytest.mark.parametrize("rounds", [1, 2, 4])
+def test_few_rounds_have_no_interval(rounds: int) -> None:
+    assert ratio_interval([1.0] * rounds, [2.0] * rounds) is None
