@@ -29,7 +29,7 @@ CREATE TABLE results (
   runtime TEXT NOT NULL, runtime_version TEXT, runner TEXT NOT NULL, delegate TEXT, threads INTEGER,
   runs INTEGER, median_ms REAL, p90_ms REAL, p99_ms REAL, cv REAL, ratio REAL, ratio_low REAL, ratio_high REAL,
   load_ms REAL, first_ms REAL, peak_memory_bytes INTEGER, accelerated_ops INTEGER, total_ops INTEGER,
-  throttled INTEGER NOT NULL, valid INTEGER NOT NULL,
+  throttled INTEGER, valid INTEGER NOT NULL,
   governor TEXT, frequency_mhz REAL, temperature_c REAL, thermal_status INTEGER, document TEXT NOT NULL,
   PRIMARY KEY (run_id, position));
 CREATE INDEX results_by_artifact ON results (sha256);

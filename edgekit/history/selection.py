@@ -51,7 +51,7 @@ class Measurement:
     cv: float | None
     ratio: float | None
     peak_memory_bytes: int | None
-    throttled: bool
+    throttled: bool | None
     valid: bool
 
 
@@ -165,4 +165,5 @@ def _run(rows: Sequence[sqlite3.Row]) -> Run:
 
 def _measurement(row: sqlite3.Row) -> Measurement:
     values = {field.name: row[field.name] for field in fields(Measurement)}
-    return Measurement(**values | {"throttled": bool(row["throttled"]), "valid": bool(row["valid"])})
+    throttled = None if row["throttled"] is None else bool(row["throttled"])
+    return Measurement(**values | {"throttled": throttled, "valid": bool(row["valid"])})
