@@ -3,8 +3,8 @@
 import logging
 import platform
 import secrets
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Unpack
 
 import edgekit
+from edgekit.benchmarking.accelerators import applies, choose_accelerator
 from edgekit.benchmarking.cores import choose_cores
 from edgekit.benchmarking.executors import Executor, open_executor
-from edgekit.benchmarking.promises import Promises, promising_runtime
+from edgekit.benchmarking.promises import Promises
 from edgekit.benchmarking.protocol import Observers, measure
 from edgekit.benchmarking.report_file import ReportFile
 from edgekit.benchmarking.results import Journal, Report
@@ -24,7 +25,7 @@ from edgekit.benchmarking.runners.choice import default_runner
 from edgekit.benchmarking.schedule import Schedule
 from edgekit.benchmarking.settings import BenchmarkKeywords, BenchmarkSettings
 from edgekit.benchmarking.subjects import Artifact, Subject, is_artifact, matching_artifact, resolve_artifacts
-from edgekit.errors import HistoryError, UsageError
+from edgekit.errors import DeviceError, GateError, HistoryError, ModelError, UsageError
 from edgekit.history.store import History, default_path
 from edgekit.profiles.device import Device, load_device
 from edgekit.profiles.target import Target, load_target
@@ -32,9 +33,6 @@ from edgekit.profiles.target import Target, load_target
 _PACKAGES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "MNN", "numpy")
 
 _log = logging.getLogger("edgekit")
-
-_OWN_RUNNERS = ("edgekit", "python")
-_OWN_DELEGATES = ("xnnpack", "none")
 
 
 def benchmark(
@@ -59,7 +57,8 @@ def benchmark(
         draft = _draft(executor, schedule, settings)
         subjects = _subjects(chosen, executor, device, target, settings)
         promises = Promises(device.name, device.kind == "local", target)
-        return measure(executor, subjects, schedule, draft, Observers(journal, promises, settings.progress))
+        with _naming_local_files(subjects):
+            return measure(executor, subjects, schedule, draft, Observers(journal, promises, settings.progress))
 
 
 def _artifacts(arguments: Sequence[str | PathLike[str]], settings: BenchmarkSettings) -> list[Artifact]:
@@ -75,8 +74,6 @@ def _artifacts(arguments: Sequence[str | PathLike[str]], settings: BenchmarkSett
         if any(baseline.path.resolve() == artifact.path.resolve() for artifact in artifacts):
             raise UsageError(f"--compare {settings.compare}: {baseline.path} is among the artifacts already")
         artifacts = [baseline, *artifacts]
-    if settings.delegate is not None and all(artifact.format != "tflite" for artifact in artifacts):
-        raise UsageError(f"--delegate {settings.delegate}: none of the artifacts is a .tflite file, which it is for")
     return artifacts
 
 
@@ -164,27 +161,27 @@ def _subjects(
                 runner = default_runner(device, artifact.format)
                 prepared[artifact.format] = runner.prepare(executor, device, artifact.format)
             program = prepared[artifact.format]
-            delegate = _delegate(artifact, program.name, device, target, settings)
+            delegate = choose_accelerator(artifact, program.name, device, target, settings.delegate)
             subjects.append(Subject(artifact, program, executor.push(artifact.path), delegate))
             advance(1)
+    asked = settings.delegate
+    if asked is not None and not any(applies(each.artifact, each.prepared.name, asked) for each in subjects):
+        raise UsageError(f"--delegate {asked}: it applies to none of the artifacts on {device.name}; leave it out")
     return subjects
 
 
-def _delegate(
-    artifact: Artifact, runner: str, device: Device, target: Target | None, settings: BenchmarkSettings
-) -> str | None:
-    """What was asked for, else what the target has where the measuring program has it, else XNNPACK."""
-    if artifact.format != "tflite":
-        return None
-    if runner not in _OWN_RUNNERS:
-        runtime = promising_runtime(artifact, target)
-        return settings.delegate or (runtime.accelerator if runtime else "xnnpack")
-    if settings.delegate not in (None, *_OWN_DELEGATES):
-        raise UsageError(
-            f"--delegate {settings.delegate}: {device.name} has {' and '.join(_OWN_DELEGATES)} only; "
-            "expected an Android device, whose benchmark_model has it"
-        )
-    return settings.delegate or "xnnpack"
+@contextmanager
+def _naming_local_files(subjects: Sequence[Subject]) -> Iterator[None]:
+    """Errors of what runs on a device name its copies; the user knows the files here."""
+    try:
+        yield
+    except (ModelError, GateError, DeviceError) as error:
+        words = str(error)
+        for subject in subjects:
+            words = words.replace(subject.remote, str(subject.artifact.path))
+        if words == str(error):
+            raise
+        raise type(error)(words) from error
 
 
 def _environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Whether artifacts are as accelerated as was promised: a silent fallback to slow kernels is an error."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from edgekit.runtimes import Delegation
 from edgekit.runtimes.process import RuntimeProcess
 
 _NOT_HERE = ("gpu", "nnapi")
-"""Delegates that silently leave everything to the CPU when the device has no driver for them."""
+"""TFLite's delegates that silently leave everything to the CPU when the device has no driver for them."""
+
+_TELLING = ("benchmark_model", "edgekit", "python")
+"""The programs that tell of TFLite's delegates; the others, and other runtimes, cannot."""
 
 _NAMED_FALLBACKS = 3
+
+_log = logging.getLogger("edgekit")
 
 
 @dataclass(slots=True)
@@ -30,6 +36,7 @@ class Promises:
     is_local: bool
     target: Target | None = None
     _asked: dict[Path, Delegation | None] = field(default_factory=dict)
+    _noted: set[Path] = field(default_factory=set)
     _promises: dict[tuple[Path, str | None], Delegation | None] = field(default_factory=dict)
 
     def complete(self, subject: Subject, trial: Trial) -> Trial:
@@ -54,14 +61,35 @@ class Promises:
                 f"{subject.artifact.path}: the {subject.delegate} delegate took no operation on {self.device}; "
                 "expected it to run there: measure with --delegate xnnpack, or update the device"
             )
-        if trial.accelerated_ops is None:
-            return
         key = subject.artifact.path, subject.delegate
         if key not in self._promises:
             self._promises[key] = self._promised(subject)
         promised = self._promises[key]
-        if promised is not None and trial.accelerated_ops < promised.accelerated_ops:
+        if promised is None or promised.accelerated_ops == 0:
+            return
+        if trial.accelerated_ops is None:
+            self._miss(subject, trial, promised)
+        elif trial.accelerated_ops < promised.accelerated_ops:
             raise GateError(self._broken(subject, trial, promised))
+
+    def _miss(self, subject: Subject, trial: Trial, promised: Delegation) -> None:
+        """Raise GateError when the program is one that would have told of the delegate, else note it, once."""
+        path, program = subject.artifact.path, subject.prepared.name
+        if subject.artifact.format == "tflite" and program in _TELLING and not trial.partitions:
+            raise GateError(
+                f"{path}: {program} on {self.device} does not say that {subject.delegate} took anything; expected "
+                f"{promised.accelerated_ops} of {promised.total_ops} operations, as "
+                f"{self.target.name if self.target else subject.artifact.target} promises: update it, or its runtime"
+            )
+        if path not in self._noted:
+            self._noted.add(path)
+            _log.warning(
+                "%s: %s does not tell how many operations are accelerated; nobody knows whether it is the %d that were "
+                "promised",
+                path,
+                program,
+                promised.accelerated_ops,
+            )
 
     def _promised(self, subject: Subject) -> Delegation | None:
         artifact = subject.artifact
@@ -103,7 +131,8 @@ def promising_runtime(artifact: Artifact, target: Target | None) -> RuntimeProfi
 
 def _is_used(runtime: RuntimeProfile, delegate: str | None) -> bool:
     """Whether what was measured is what the profile speaks of: another delegate has promised nothing."""
-    return runtime.accelerator == delegate if runtime.format == "tflite" else runtime.is_asked
+    # MNN and ONNX Runtime on the plain CPU have no delegate.
+    return runtime.accelerator == delegate or (runtime.format != "tflite" and runtime.is_asked and delegate is None)
 
 
 def _ask_runtime(artifact: Artifact) -> Delegation | None:
@@ -111,7 +140,8 @@ def _ask_runtime(artifact: Artifact) -> Delegation | None:
     try:
         with RuntimeProcess(artifact.format, artifact.path, precision=_precision(artifact)) as process:
             return process.delegation()
-    except DependencyError:
+    except DependencyError as error:
+        _log.warning("%s: not asked what is accelerated here: %s", artifact.path, error)
         return None
 
 

@@ -27,7 +27,8 @@ class BenchmarkKeywords(TypedDict, total=False):
     device: a device profile, a ``.toml`` file, ``local``, ``adb:SERIAL`` or ``ssh:HOST``.
     threads: threads of the runtime, the device profile's by default.
     runtime: ``"litert"``, ``"onnxruntime"`` or ``"mnn"``: measure this engine's artifacts only.
-    delegate: of TFLite files, ``"xnnpack"`` (by default), ``"gpu"``, ``"nnapi"`` or ``"none"``.
+    delegate: ``"xnnpack"``, ``"gpu"``, ``"nnapi"`` or ``"none"``, instead of what the target has; else XNNPACK for
+        TFLite files and the CPU for others. What the device's programs cannot do is refused.
     duration: seconds of each artifact, instead of a number of runs.
     quick: 10 s or 128 runs of each artifact, instead of 60 s or 1024.
     compare: an artifact or an export to measure in turn with the others, as the baseline.

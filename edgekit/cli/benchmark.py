@@ -36,7 +36,7 @@ def benchmark(
     ] = "local",
     threads: Annotated[int | None, typer.Option("--threads", help="Threads; the device profile's by default.")] = None,
     runtime: Annotated[_Runtime | None, typer.Option("--runtime", help="Only this runtime's artifacts.")] = None,
-    delegate: Annotated[_Delegate | None, typer.Option("--delegate", help="Of .tflite; xnnpack by default.")] = None,
+    delegate: Annotated[_Delegate | None, typer.Option("--delegate", help="Instead of what the target has.")] = None,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="The target profile whose promises must hold.")
     ] = None,

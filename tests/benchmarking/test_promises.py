@@ -8,7 +8,7 @@ import pytest
 from edgekit.benchmarking.promises import Promises
 from edgekit.benchmarking.runners import Trial
 from edgekit.benchmarking.subjects import Artifact, Subject, resolve_artifacts
-from edgekit.errors import GateError, ModelError
+from edgekit.errors import DependencyError, GateError, ModelError
 from edgekit.exporters.tflite.operators import list_operators
 from edgekit.profiles.target import load_target
 from edgekit.runtimes import Delegation
@@ -95,8 +95,39 @@ def test_a_requested_delegate_that_took_nothing_is_an_error(
     remote.check(ran(artifacts["tflite"], delegate), took(None, partitions=1))
 
 
-def test_what_nobody_counts_breaks_no_promise(artifacts: dict[str, Artifact], remote: Promises) -> None:
-    remote.check(ran(artifacts["tflite"]), took(None, None))
+@pytest.mark.parametrize("program", ["benchmark_model", "edgekit", "python"])
+def test_a_program_that_would_tell_and_does_not_has_broken_the_promise(
+    artifacts: dict[str, Artifact], remote: Promises, program: str
+) -> None:
+    subject = replace(ran(artifacts["tflite"]), prepared=replace(PROGRAM, name=program))
+    with pytest.raises(
+        GateError, match=rf"{program} on pixel does not say that xnnpack took anything; expected \d+ of 11"
+    ):
+        remote.check(subject, took(None, None))
+    remote.check(subject, took(None, None, partitions=1))
+    for nothing in ({"promised": Delegation(0, 11)}, {"promised": None, "target": None}):
+        unpromised = replace(subject, artifact=replace(subject.artifact, **nothing))
+        Promises("pixel", is_local=False).check(unpromised, took(None, None))
+
+
+def test_what_no_program_can_tell_is_noted_once(
+    artifacts: dict[str, Artifact], remote: Promises, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        remote.check(ran(artifacts["mnn"]), took(None, None))
+    (record,) = caplog.records
+    assert "toy.mnn: fake does not tell how many operations are accelerated" in record.getMessage()
+
+
+def test_a_runtime_that_is_not_here_is_noted(
+    artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(*arguments: object, **keywords: object) -> None:
+        raise DependencyError("TFLite needs ai-edge-litert")
+
+    monkeypatch.setattr("edgekit.benchmarking.promises.RuntimeProcess", missing)
+    Promises("local", is_local=True).complete(ran(artifacts["tflite"]), trial(1.0))
+    assert "toy.tflite: not asked what is accelerated here: TFLite needs ai-edge-litert" in caplog.text
 
 
 def test_a_file_without_a_manifest_is_held_to_the_target_that_was_named(artifacts: dict[str, Artifact]) -> None:

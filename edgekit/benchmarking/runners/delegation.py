@@ -9,7 +9,10 @@ _REPLACING = re.compile(
     r"Replacing (?P<taken>\d+)(?: out of (?P<total>\d+))? node\(s\) with delegate \((?P<kernel>[^)]*)\) node, "
     r"yielding (?P<partitions>\d+) partitions(?P<where>[^.\n]*)"
 )
-_APPLIED = re.compile(r"Explicitly applied (?P<name>\S+) delegate, .* w/ (?P<kernels>\d+) delegate kernels")
+# Oldest: "will be completely executed by the delegate", by one kernel then.
+_APPLIED = re.compile(
+    r"Explicitly applied (?P<name>\S+) delegate, .* executed(?:.* w/ (?P<kernels>\d+) delegate kernels)?"
+)
 _NOT_APPLIED = re.compile(r"Though (?P<name>\S+) delegate is explicitly applied, the model graph will not be executed")
 
 # Of the names of kernels (TfLiteGpuDelegateV2) and of delegates (GPU).
@@ -33,7 +36,7 @@ def parse_delegation(text: str, delegate: str | None) -> DelegatedOps:
         # NNAPI first replaces nodes, then finds that no accelerator takes them.
         return DelegatedOps(0, taken.total_ops, 0)
     if taken.accelerated_ops is None:
-        kernels = [int(match["kernels"]) for match in _APPLIED.finditer(text) if _is_called(match["name"], names)]
+        kernels = [int(match["kernels"] or 1) for match in _APPLIED.finditer(text) if _is_called(match["name"], names)]
         return replace(taken, partitions=sum(kernels) if kernels else None)
     return taken
 

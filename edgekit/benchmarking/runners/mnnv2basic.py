@@ -11,7 +11,8 @@ from dataclasses import replace
 from edgekit.benchmarking.executors import Completed, Executor
 from edgekit.benchmarking.runners import OpTime, Trial, Workload
 from edgekit.benchmarking.runners.programs import Program, RunCounts, find, send_program, time_of
-from edgekit.errors import DeviceError
+from edgekit.errors import DeviceError, GateError
+from edgekit.interface import Precision
 from edgekit.profiles.device import Device
 
 _USAGE_S = 30.0
@@ -19,11 +20,20 @@ _FIRST_RUNS = 3
 _FIRST_S = 600.0
 
 # MNNForwardType; 13 is the CPU with the instructions of newer processors.
-_CPU, _OPENCL, _NNAPI, _CPU_EXTENSION = 0, 3, 5, 13
-_FORWARD: Mapping[str | None, int] = {None: _CPU, "none": _CPU, "gpu": _OPENCL, "nnapi": _NNAPI}
-# BackendConfig::Precision_High: float32 stays float32, as in the verification.
-_PRECISION_HIGH = "1"
+_CPU, _CPU_EXTENSION = 0, 13
+_FORWARD: Mapping[str | None, int] = {None: _CPU, "CUDA": 2, "OPENCL": 3, "NN": 5, "VULKAN": 7}
+# For OpenCL the number of threads is a set of flags; this is MNN_GPU_TUNING_WIDE, MNN's own choice.
+_OPENCL_MODE = 4
+# BackendConfig::Precision_High: float32 stays float32, as in the verification. Since MNN 2.6 the memory mode is in the
+# same number, times 4: with Memory_Low, and only then, weights of int8 are calculated with in int8.
+_PRECISION_HIGH = 1
+_MEMORY_LOW = 2
 _ALL_TENSORS_OF_NO_OPERATION = "0"
+
+_REFUSED = re.compile(
+    r"Invalid(?:ate)? buffer to create interpreter|Buffer is too small|Can't open file"
+    r"|[Cc]reate interpreter (?:error|fail)|Don't support type|Create execution error|[Cc]reate session failed"
+)
 
 _NUMBER = r"([-\d.]+|-?nan|-?inf)"
 # "Avg= 5.570600 ms, min= 3.863000 ms, max= 11.596001 ms"; since MNN 2.9 with "OpSum = 7.059200 ms" and no comma.
@@ -80,26 +90,32 @@ class PreparedMnnv2Basic:
         return self._command(workload, self._counts.runs(workload))
 
     def parse(self, completed: Completed, workload: Workload) -> Trial:
-        """Mean and operations. Raises DeviceError too when it ran on another backend than the one asked for."""
+        """Mean and operations. Raises GateError when it ran on another backend than the one asked for."""
         text = f"{completed.stdout}\n{completed.stderr}"
         mean = time_of(find(_AVERAGE, text))
         runs = find(r"Run (\d+) time:", text)
         if completed.exit_code != 0 or mean is None or runs is None:
+            if _REFUSED.search(text):
+                raise self._program.refused(completed, workload.model)
             raise self._program.failed(completed, "a line like: Avg= … ms, min= … ms, max= … ms")
         self._require_backend(text, workload)
+        self._require_memory(text, workload)
         self._counts.learn(workload, mean)
         return Trial(
             runs=int(runs),
             mean_ms=mean,
-            partitions=1 if _FORWARD[workload.delegate] != _CPU else None,
+            partitions=None if workload.delegate is None else 1,
             load_ms=time_of(find(r"^test_main, \d+, cost time: ([\d.]+) ms", text)),
             profile=_operations(text) if workload.profile else (),
         )
 
     def _command(self, workload: Workload, runs: int) -> list[str]:
-        forward = str(_FORWARD[workload.delegate])
-        precision = (_PRECISION_HIGH,) if self._takes_precision else ()
-        arguments = (str(runs), _ALL_TENSORS_OF_NO_OPERATION, forward, str(workload.threads), *precision)
+        forward = _FORWARD[workload.delegate]
+        threads = _OPENCL_MODE if workload.delegate == "OPENCL" else workload.threads
+        numbers = [runs, _ALL_TENSORS_OF_NO_OPERATION, forward, threads]
+        if self._takes_precision:
+            numbers.append(_PRECISION_HIGH + 4 * _MEMORY_LOW * _is_dynamic(workload))
+        arguments = [str(number) for number in numbers]
         return self._program.command(workload.model, *arguments)
 
     def _measure_first(self, workload: Workload) -> float:
@@ -109,11 +125,26 @@ class PreparedMnnv2Basic:
     def _require_backend(self, text: str, workload: Workload) -> None:
         wanted = _FORWARD[workload.delegate]
         used = find(r"backendType is (\d+)", text)
-        if used is not None and int(used) != wanted and (wanted, int(used)) != (_CPU, _CPU_EXTENSION):
+        on = None if used is None else int(used)
+        if on == wanted or (wanted == _CPU and on in (None, _CPU_EXTENSION)):
+            return
+        how = "does not say on which backend it ran" if on is None else f"ran on backend {on}"
+        raise GateError(
+            f"{workload.model}: {self._program.name} {how}, not on {wanted} ({workload.delegate or 'CPU'}); expected a "
+            "device and a build that have it: choose --delegate none"
+        )
+
+    def _require_memory(self, text: str, workload: Workload) -> None:
+        told = find(r"memory: ?(\d+)", text)
+        if _is_dynamic(workload) and (not self._takes_precision or told is None or int(told) != _MEMORY_LOW):
             raise DeviceError(
-                f"{self._program.name} ran on backend {used}, not on {wanted} ({workload.delegate}), which this device "
-                "or this build does not have; choose --delegate none"
+                f"{self._program.name} calculates {workload.model} in float: it has no memory mode, in which MNN "
+                "calculates with int8 weights in int8; expected the program of MNN 3"
             )
+
+
+def _is_dynamic(workload: Workload) -> bool:
+    return workload.precision == Precision.INT8_DYNAMIC
 
 
 def _operations(text: str) -> tuple[OpTime, ...]:

@@ -4,17 +4,23 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, isfinite
 
 from edgekit.benchmarking.executors import Completed, Executor
 from edgekit.benchmarking.runners import Limits, Workload
+from edgekit.benchmarking.statistics import median
 from edgekit.benchmarking.tools import local_program
-from edgekit.errors import DeviceError, ProfileError
+from edgekit.errors import DeviceError, ModelError, ProfileError
 from edgekit.profiles.device import Device
 from edgekit.profiles.runner import RunnerProfile
 
 _CHECK_S = 30.0
 _MESSAGE = 300
+
+_SETTLED = 0.02
+_WINDOW_RUNS, _WINDOW_MS = 5, 50.0
+_SLOW_WINDOW_RUNS, _SLOW_MS = 2, 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ class Program:
         """The error for a run that failed or whose output is not understood, with the program's last words."""
         how = f"failed with exit code {completed.exit_code}" if completed.exit_code else "said nothing of any time"
         return DeviceError(f"{self.name} {how}: {_last_words(completed)}; expected {expected}")
+
+    def refused(self, completed: Completed, model: str) -> ModelError:
+        """The error for a model that the runtime does not take."""
+        words = _last_words(completed)
+        return ModelError(f"{model}: {self.name} refuses it: {words}; expected a file that it runs: export it again")
 
 
 def send_program(executor: Executor, device: Device, format_name: str, kind: str) -> Program:
@@ -101,6 +112,32 @@ def find(pattern: str, text: str) -> str | None:
     """The first group of the last match of ``pattern``, at the start of a line or after its log prefix."""
     matches: Sequence[str] = re.findall(pattern, text, re.MULTILINE)
     return matches[-1] if matches else None
+
+
+def settled_from(times_ms: Sequence[float]) -> int | None:
+    """The first of the runs that are not warm-up any more, by the rule of protocol.py.
+
+    The medians of the window that it begins and of the next one differ by less than 2 %. A window has at least 5 runs
+    (2 when they take more than a second) and 50 ms. It is the number of runs when they never settle, None when they
+    are too few to tell.
+    """
+    windows = _windows(times_ms)
+    for first, second in pairwise(windows):
+        before, after = median(times_ms[first]), median(times_ms[second])
+        if abs(after - before) < _SETTLED * before:
+            return int(first.start)
+    return len(times_ms) if len(windows) > 1 else None
+
+
+def _windows(times_ms: Sequence[float]) -> list[slice]:
+    windows, start = [], 0
+    for end in range(1, len(times_ms) + 1):
+        times = times_ms[start:end]
+        least = _WINDOW_RUNS if sum(times) / len(times) <= _SLOW_MS else _SLOW_WINDOW_RUNS
+        if len(times) >= least and sum(times) >= _WINDOW_MS:
+            windows.append(slice(start, end))
+            start = end
+    return windows
 
 
 def _last_words(completed: Completed) -> str:

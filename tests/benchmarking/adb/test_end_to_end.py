@@ -19,7 +19,7 @@ from edgekit.benchmarking import probe, protocol, schedule
 from edgekit.benchmarking.executors import open_executor
 from edgekit.benchmarking.runner.build import build_runner
 from edgekit.benchmarking.runners import Limits, Trial, Workload, find_runner
-from edgekit.errors import DependencyError, DeviceError, GateError
+from edgekit.errors import DependencyError, DeviceError, GateError, ModelError
 from edgekit.profiles.device import Device
 from edgekit.profiles.runner import RunnerProfile
 from tests.benchmarking.adb.phone import Phone
@@ -159,6 +159,46 @@ def test_mnn_tells_how_it_takes_its_arguments_and_writes_only_into_the_session(
     calls = [call.split()[1:] for call in (phone.root / "calls").read_text().splitlines()]
     assert calls == [["3", "0", "0", "1", "1"], ["64", "0", "0", "1", "1"]]
     assert list(phone.files.rglob("output.txt")) == []
+
+
+def _gpu_phone(tmp_path: Path, phone: Phone, program: Path, format_name: str) -> str:
+    profile = tmp_path / "gpu.toml"
+    profile.write_text(
+        f'description = "a phone"\nkind = "adb"\nserial = "{phone.serial}"\nabi = "arm64-v8a"\ncool_down_s = 0\n'
+        f'[runners.{format_name}]\nkind = "{program.name}"\npath = "{program}"\n'
+    )
+    return str(profile)
+
+
+@pytest.mark.parametrize("asked", [{"target": "android-gpu"}, {"delegate": "gpu"}])
+def test_mnn_that_falls_back_to_the_cpu_breaks_the_promise(
+    phone: Phone, tool: Tool, tmp_path: Path, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(probe, "_DURATION_S", 0.01)
+    usage, output = ((RECORDED / f"mnnv2basic_{name}.txt").read_text() for name in ("usage_3_0", "no_opencl"))
+    program = tool(
+        "MNNV2Basic",
+        f'[ $# = 0 ] && {{ cat <<"END"\n{usage}END\nexit 0; }}\necho "$*" >> {phone.root}/calls\n'
+        f'cat <<"END"\n{output}END',
+    )
+    model = tmp_path / "net.mnn"
+    model.write_bytes(b"mnn")
+    with pytest.raises(GateError, match="MNNV2Basic ran on backend 0, not on 3"):
+        edgekit.benchmark(model, device=_gpu_phone(tmp_path, phone, program, "mnn"), quick=True, history=False, **asked)
+    assert (phone.root / "calls").read_text().split()[3] == "3", "OpenCL"
+
+
+def test_a_model_that_is_refused_is_named_as_the_file_here(
+    phone: Phone, tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(probe, "_DURATION_S", 0.01)
+    refused = "ERROR: Failed to mmap model $1\nERROR: Benchmarking failed."
+    program = tool("benchmark_model", f'printf "{refused}\n" "$1"\nexit 1')
+    model = tmp_path / "net.tflite"
+    model.write_bytes(b"tflite")
+    with pytest.raises(ModelError, match=rf"^{model}: benchmark_model refuses it") as raised:
+        edgekit.benchmark(model, device=_gpu_phone(tmp_path, phone, program, "tflite"), quick=True, history=False)
+    assert raised.value.exit_code == 3 and str(phone.files) not in str(raised.value)
 
 
 def test_onnxruntime_tells_every_run(device: Device, phone: Phone, tool: Tool, tmp_path: Path):

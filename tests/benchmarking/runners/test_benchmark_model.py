@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from edgekit.benchmarking.runners import OpTime, find_runner
 from edgekit.benchmarking.runners.benchmark_model import PreparedBenchmarkModel
 from edgekit.benchmarking.runners.delegation import DelegatedOps, parse_delegation
 from edgekit.benchmarking.runners.programs import Program
-from edgekit.errors import DeviceError
+from edgekit.errors import DeviceError, ModelError
 from tests.benchmarking.runners.recorded import completed, program, workload
 
 PREPARED = PreparedBenchmarkModel(program("benchmark_model"))
@@ -18,7 +20,7 @@ def parse(name: str, delegate: str | None = "xnnpack", *, profile: bool = False)
 
 
 def test_the_command_has_the_limits_and_the_delegate():
-    command = PREPARED.command(workload("nnapi", profile=True))
+    command = PreparedBenchmarkModel(program("benchmark_model")).command(workload("nnapi", profile=True))
     assert command[0] == "/data/benchmark_model"
     assert set(command[1:]) == {
         "--graph=/data/model",
@@ -33,6 +35,16 @@ def test_the_command_has_the_limits_and_the_delegate():
         "--disable_nnapi_cpu=true",
         "--enable_op_profiling=true",
     }
+
+
+def test_only_the_first_trial_of_an_artifact_asks_for_its_memory():
+    prepared, flag = PreparedBenchmarkModel(program("benchmark_model")), "--report_peak_memory_footprint=true"
+    assert flag in prepared.command(workload())
+    first = prepared.parse(completed("benchmark_model_xnnpack_2_16"), workload())
+    assert flag not in prepared.command(workload())
+    assert flag in prepared.command(replace(workload(), model="/data/other"))
+    silent = completed("benchmark_model_xnnpack_2_16").stdout.replace("peak memory", "")
+    assert prepared.parse(Completed(0, silent, ""), workload()).peak_memory_bytes == first.peak_memory_bytes
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,15 @@ def test_the_first_line_of_statistics_is_the_warm_up():
     assert (trial.mean_ms, trial.std_ms, trial.median_ms, trial.p90_ms) == (7.45497, 0.256, None, None)
     assert (trial.load_ms, trial.first_ms, trial.peak_memory_bytes) == (16.772, 8.781, round(22.5 * 2**20))
     assert (trial.accelerated_ops, trial.total_ops, trial.partitions) == (66, 66, 1)
-    assert trial.times_ms == ()
+    assert trial.times_ms == () and trial.settled is None
+
+
+def test_a_graph_that_is_completely_executed_is_one_part():
+    text = (
+        "INFO: Explicitly applied XNNPACK delegate, and the model graph will be completely executed by the delegate.\n"
+    )
+    assert parse_delegation(text, "xnnpack") == DelegatedOps(None, None, 1)
+    assert parse_delegation(text, "gpu") == DelegatedOps()
 
 
 def test_the_delegate_that_was_asked_for_counts_alone():
@@ -162,8 +182,13 @@ def test_statistics_of_the_profile_are_not_those_of_the_runs():
 
 
 def test_a_failure_is_told_by_its_first_complaint():
-    with pytest.raises(DeviceError, match=r"exit code 1: ERROR: Model provided has model identifier '0000'"):
+    with pytest.raises(
+        ModelError, match=r"/data/model: benchmark_model refuses it: ERROR: Model provided has model ide"
+    ):
         PREPARED.parse(completed("benchmark_model_refused", exit_code=1), workload())
+    unreadable = "ERROR: Could not open '/data/model'.\nERROR: Failed to mmap model /data/model\n"
+    with pytest.raises(DeviceError, match="exit code 1: ERROR: Could not open"):
+        PREPARED.parse(Completed(1, unreadable, ""), workload())
 
 
 @pytest.mark.parametrize("text", ["", "Segmentation fault", "count=0", "count=50 avg=nan", "count=7", "\0\xff" * 99])

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +7,8 @@ import pytest
 from edgekit.benchmarking.executors import Completed, DeviceFacts
 from edgekit.benchmarking.runners import OpTime, find_runner
 from edgekit.benchmarking.runners.mnnv2basic import PreparedMnnv2Basic, takes_precision
-from edgekit.errors import DeviceError
-from tests.benchmarking.runners.recorded import completed, program, workload
+from edgekit.errors import DeviceError, GateError, ModelError
+from tests.benchmarking.runners.recorded import FOLDER, completed, program, workload
 
 
 @dataclass
@@ -56,14 +56,40 @@ def test_no_operations_unless_asked_for():
 
 
 def test_exit_code_0_says_nothing():
-    with pytest.raises(DeviceError, match="said nothing of any time: Invalidate buffer to create interpreter"):
+    with pytest.raises(ModelError, match="/data/model: MNNV2Basic refuses it: Invalidate buffer to create interpreter"):
         prepare("mnnv2basic_3_0").parse(completed("mnnv2basic_refused"), workload(None))
+    with pytest.raises(DeviceError, match="said nothing of any time: Bus error"):
+        prepare("mnnv2basic_3_0").parse(Completed(0, "Open Model m.mnn\nBus error", ""), workload(None))
 
 
 def test_a_backend_that_is_not_there_is_no_measurement():
     prepared = prepare("mnnv2basic_3_0")
-    with pytest.raises(DeviceError, match="ran on backend 0, not on 3"):
-        prepared.parse(completed("mnnv2basic_no_opencl"), workload("gpu"))
+    with pytest.raises(GateError, match=r"/data/model: MNNV2Basic ran on backend 0, not on 3 \(OPENCL\)"):
+        prepared.parse(completed("mnnv2basic_no_opencl"), workload("OPENCL"))
+    silent = (FOLDER / "mnnv2basic_no_opencl.txt").read_text().replace("backendType is 0", "")
+    with pytest.raises(GateError, match="does not say on which backend it ran, not on 7"):
+        prepared.parse(Completed(0, silent, ""), workload("VULKAN"))
+    assert prepared.parse(Completed(0, silent, ""), workload(None)).mean_ms == 5.5706
+
+
+def test_a_gpu_is_asked_for_with_its_own_tuning_instead_of_threads():
+    on_gpu = (FOLDER / "mnnv2basic_3_0.txt").read_text().replace("backendType is 13", "backendType is 3")
+    prepared = PreparedMnnv2Basic(Replay(Completed(0, on_gpu, "")), program("MNNV2Basic"), True)
+    assert prepared.command(workload("OPENCL"))[-3:] == ["3", "4", "1"]
+    assert prepared.parse(Completed(0, on_gpu, ""), workload("OPENCL")).partitions == 1
+
+
+def test_int8_weights_are_calculated_with_in_int8():
+    """Precision and memory mode are one number; the program prints what it understood."""
+    dynamic = replace(workload(None), precision="int8-dynamic")
+    low = (FOLDER / "mnnv2basic_3_0.txt").read_text().replace("memory: 0", "memory: 2")
+    prepared = PreparedMnnv2Basic(Replay(Completed(0, low, "")), program("MNNV2Basic"), True)
+    assert prepared.command(dynamic)[-1] == str(1 + 4 * 2)
+    assert prepared.command(replace(dynamic, precision="int8"))[-1] == "1"
+    assert prepared.parse(Completed(0, low, ""), dynamic).mean_ms == 5.5706
+    for other in ("mnnv2basic_3_0", "mnnv2basic_1_2"):
+        with pytest.raises(DeviceError, match="calculates /data/model in float: it has no memory mode"):
+            prepare(other).parse(completed(other), dynamic)
 
 
 def test_the_order_of_the_arguments_is_that_of_the_version():
