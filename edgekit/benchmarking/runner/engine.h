@@ -50,6 +50,11 @@ struct engine {
     size_t (*profile)(const struct options *options, int runs, struct op_time **ops, struct delegation *delegation);
 };
 
+/* Loads the library; the time that it takes is not the model's. */
+void open_litert(const char *library, struct engine *engine);
+void open_onnxruntime(const char *library, struct engine *engine);
+
+/* Loads the model and makes it ready to run. */
 void load_litert(const struct options *options, struct engine *engine);
 void load_onnxruntime(const struct options *options, struct engine *engine);
 

@@ -24,7 +24,8 @@ static void *find(void *library, const char *name, const char *path) {
     return symbol;
 }
 
-static void open_library(const char *path) {
+void open_litert(const char *path, struct engine *engine) {
+    (void)engine;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) fail(NO_LIBRARY, "%s", dlerror());
     find(library, LITERT_MARK, path);
@@ -67,7 +68,7 @@ static litert_handle make_options(const struct options *options, bool with_profi
     return compilation;
 }
 
-static struct tensor describe(const char *name, const litert_tensor_type *type, const char *path) {
+static struct tensor describe(const char *name, const litert_tensor_type *type) {
     struct tensor tensor = {.name = name};
     switch (type->element_type) {
         case LITERT_FLOAT32: tensor.element = FLOAT32; break;
@@ -78,13 +79,13 @@ static struct tensor describe(const char *name, const litert_tensor_type *type, 
         case LITERT_BOOL: tensor.element = BOOLEAN; break;
         case LITERT_INT32: case LITERT_INT64: case LITERT_UINT16: case LITERT_UINT32: case LITERT_UINT64:
             tensor.element = INTEGER; break;
-        case LITERT_STRING: fail(MODEL_REFUSED, "%s: \"%s\" holds strings; expected numbers", path, name);
-        default: fail(MODEL_REFUSED, "%s: \"%s\" has element type %d; expected real numbers", path, name,
-                      type->element_type);
+        case LITERT_STRING: fail(MODEL_REFUSED, "\"%s\" holds strings; expected numbers", name);
+        default: fail(MODEL_REFUSED, "\"%s\" has element type %d; expected real numbers", name, type->element_type);
     }
-    for (unsigned i = 0; i < type->layout.rank; i++)
-        if (type->layout.dimensions[i] < 0)
-            fail(MODEL_REFUSED, "%s: \"%s\" has a dynamic dimension: fix its shape", path, name);
+    unsigned rank = type->layout.rank, most = sizeof type->layout.dimensions / sizeof *type->layout.dimensions;
+    if (rank > most) fail(MODEL_REFUSED, "\"%s\" has %u dimensions; expected at most %u", name, rank, most);
+    for (unsigned i = 0; i < rank; i++)
+        if (type->layout.dimensions[i] < 0) fail(MODEL_REFUSED, "\"%s\" has a dynamic dimension: fix its shape", name);
     return tensor;
 }
 
@@ -96,8 +97,7 @@ static litert_handle make_buffer(litert_handle environment, const litert_tensor_
     return buffer;
 }
 
-static void make_inputs(litert_handle environment, struct litert_model *model, struct tensor *tensors,
-                        const char *path) {
+static void make_inputs(litert_handle environment, struct litert_model *model, struct tensor *tensors) {
     for (size_t i = 0; i < input_count; i++) {
         litert_handle tensor, requirements;
         litert_tensor_type type;
@@ -107,14 +107,13 @@ static void make_inputs(litert_handle environment, struct litert_model *model, s
         CHECK(GetRankedTensorType(tensor, &type), MODEL_REFUSED);
         /* A dimension that the signature leaves open has a default in the file, which is 1 as a rule. */
         CHECK(GetCompiledModelInputTensorLayout(model->compiled, SIGNATURE, i, &type.layout), MODEL_REFUSED);
-        tensors[i] = describe(name, &type, path);
+        tensors[i] = describe(name, &type);
         CHECK(GetCompiledModelInputBufferRequirements(model->compiled, SIGNATURE, i, &requirements), MODEL_REFUSED);
         model->input_buffers[i] = make_buffer(environment, &type, requirements, &tensors[i]);
     }
 }
 
-static void make_outputs(litert_handle environment, struct litert_model *model, struct tensor *tensors,
-                         const char *path) {
+static void make_outputs(litert_handle environment, struct litert_model *model, struct tensor *tensors) {
     litert_layout *layouts = allocate(output_count * sizeof *layouts);
     CHECK(GetCompiledModelOutputTensorLayouts(model->compiled, SIGNATURE, output_count, layouts, true), MODEL_REFUSED);
     for (size_t i = 0; i < output_count; i++) {
@@ -125,7 +124,7 @@ static void make_outputs(litert_handle environment, struct litert_model *model, 
         CHECK(GetSignatureOutputTensorByIndex(model->signature, i, &tensor), MODEL_REFUSED);
         CHECK(GetRankedTensorType(tensor, &type), MODEL_REFUSED);
         type.layout = layouts[i];
-        tensors[i] = describe(name, &type, path);
+        tensors[i] = describe(name, &type);
         CHECK(GetCompiledModelOutputBufferRequirements(model->compiled, SIGNATURE, i, &requirements), MODEL_REFUSED);
         model->output_buffers[i] = make_buffer(environment, &type, requirements, &tensors[i]);
     }
@@ -164,8 +163,8 @@ struct litert_model compile_litert(const struct options *options, bool with_prof
     struct tensor *inputs = allocate(input_count * sizeof *inputs), *outputs = allocate(output_count * sizeof *outputs);
     model.input_buffers = allocate(input_count * sizeof *model.input_buffers);
     model.output_buffers = allocate(output_count * sizeof *model.output_buffers);
-    make_inputs(environment, &model, inputs, options->model);
-    make_outputs(environment, &model, outputs, options->model);
+    make_inputs(environment, &model, inputs);
+    make_outputs(environment, &model, outputs);
     if (!engine) return model;
     engine->inputs = inputs, engine->input_count = input_count;
     engine->outputs = outputs, engine->output_count = output_count;
@@ -213,7 +212,6 @@ void run_litert(const struct litert_model *model) {
 static void run(void) { run_litert(&measured); }
 
 void load_litert(const struct options *options, struct engine *engine) {
-    open_library(options->library);
     capture_log();
     measured = compile_litert(options, false, engine);
     find_order(&measured);

@@ -16,10 +16,11 @@
 #include "measure.h"
 #include "process.h"
 
-static const struct {
+static const struct runtime {
     const char *name;
+    void (*open)(const char *library, struct engine *);
     void (*load)(const struct options *, struct engine *);
-} runtimes[] = {{"litert", load_litert}, {"onnxruntime", load_onnxruntime}};
+} runtimes[] = {{"litert", open_litert, load_litert}, {"onnxruntime", open_onnxruntime, load_onnxruntime}};
 
 /* A profile is a mean over at least this many runs, and over as many as this long takes. */
 enum { PROFILE_RUNS = 10, PROFILE_RUNS_AT_MOST = 200 };
@@ -70,22 +71,23 @@ static int profile_runs(const struct timing *timing) {
     return (int)fmin(fmax(runs, PROFILE_RUNS), PROFILE_RUNS_AT_MOST);
 }
 
-static void load(const struct options *options, struct engine *engine) {
+static const struct runtime *find_runtime(const char *name) {
     for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
-        if (!strcmp(options->runtime, runtimes[i].name)) {
-            runtimes[i].load(options, engine);
-            return;
-        }
-    fail(USAGE, "--runtime %s: expected litert or onnxruntime", options->runtime);
+        if (!strcmp(name, runtimes[i].name)) return &runtimes[i];
+    fail(USAGE, "--runtime %s: expected litert or onnxruntime", name);
 }
 
 int main(int count, char **arguments) {
     struct options options = parse_options(count, arguments);
+    const struct runtime *runtime = find_runtime(options.runtime);
     struct engine engine = {0};
+    runtime->open(options.library, &engine);
+    tell_stage("loading");
     int64_t start = now_ns();
-    load(&options, &engine);
+    runtime->load(&options, &engine);
     double load_us = (double)(now_ns() - start) / 1e3;
     set_inputs(&options, &engine);
+    tell_stage("running");
     struct timing timing = measure(engine.run, &options.limits);
     if (options.output_folder) write_outputs(options.output_folder, &engine);
     struct op_time *ops = NULL;

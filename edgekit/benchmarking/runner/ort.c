@@ -23,7 +23,7 @@ static const struct {
     {ORT_BOOL, BOOLEAN, 1},
 };
 
-static const char *open_library(const char *path) {
+void open_onnxruntime(const char *path, struct engine *engine) {
     setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) fail(NO_LIBRARY, "%s", dlerror());
@@ -34,7 +34,7 @@ static const char *open_library(const char *path) {
     if (!table) fail(NO_LIBRARY, "%s: has no API version %d; expected onnxruntime 1.5 or later", path, ORT_API_VERSION);
 #define ORT_FIND(number, result, name, ...) *(void **)&ort.name = table[number];
     ORT_FUNCTIONS(ORT_FIND)
-    return get_base()->get_version();
+    engine->version = get_base()->get_version();
 }
 
 void check_ort(ort_status status, int code) {
@@ -56,38 +56,59 @@ ort_handle open_session(const struct options *options, const char *profile_prefi
     return session;
 }
 
-/* The shape and type of one input or output; `is_fixed` says whether all its dimensions are numbers. */
+/* The bytes of an element of this type, and its kind; 0 for what this program cannot handle. */
+static size_t bytes_of(int type, enum element *element) {
+    for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
+        if (elements[i].type == type) {
+            *element = elements[i].element;
+            return elements[i].bytes;
+        }
+    return 0;
+}
+
+/* The shape and type of one input or output. */
 struct description {
     struct tensor tensor;
     int type;
+    size_t element_bytes;
     int64_t *dimensions;
     size_t rank;
-    bool is_fixed;
 };
 
-static struct description describe(const char *name, ort_handle type_info, const char *path) {
-    struct description found = {.tensor = {.name = name}, .is_fixed = true};
+static void read_shape(const struct ort_handle *info, struct description *found) {
+    check_ort(ort.GetDimensionsCount(info, &found->rank), MODEL_REFUSED);
+    found->dimensions = allocate(found->rank * sizeof *found->dimensions);
+    check_ort(ort.GetDimensions(info, found->dimensions, found->rank), MODEL_REFUSED);
+}
+
+static struct description describe(const char *name, ort_handle type_info) {
+    struct description found = {.tensor = {.name = name}};
     int kind;
     check_ort(ort.GetOnnxTypeFromTypeInfo(type_info, &kind), MODEL_REFUSED);
-    if (kind != ONNX_TYPE_TENSOR)
-        fail(MODEL_REFUSED, "%s: \"%s\" is no tensor; expected a tensor of numbers", path, name);
+    if (kind != ONNX_TYPE_TENSOR) fail(MODEL_REFUSED, "\"%s\" is no tensor; expected a tensor of numbers", name);
     const struct ort_handle *info;
     check_ort(ort.CastTypeInfoToTensorInfo(type_info, &info), MODEL_REFUSED);
     check_ort(ort.GetTensorElementType(info, &found.type), MODEL_REFUSED);
-    if (found.type == ORT_STRING) fail(MODEL_REFUSED, "%s: \"%s\" holds strings; expected numbers", path, name);
-    for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
-        if (elements[i].type == found.type)
-            found.tensor.element = elements[i].element, found.tensor.bytes = elements[i].bytes;
-    if (!found.tensor.bytes)
-        fail(MODEL_REFUSED, "%s: \"%s\" has element type %d; expected real numbers", path, name, found.type);
-    check_ort(ort.GetDimensionsCount(info, &found.rank), MODEL_REFUSED);
-    found.dimensions = allocate(found.rank * sizeof *found.dimensions);
-    check_ort(ort.GetDimensions(info, found.dimensions, found.rank), MODEL_REFUSED);
-    for (size_t i = 0; i < found.rank; i++) {
-        if (found.dimensions[i] < 0) found.is_fixed = false;
-        else found.tensor.bytes *= (size_t)found.dimensions[i];
-    }
+    if (found.type == ORT_STRING) fail(MODEL_REFUSED, "\"%s\" holds strings; expected numbers", name);
+    found.element_bytes = bytes_of(found.type, &found.tensor.element);
+    if (!found.element_bytes)
+        fail(MODEL_REFUSED, "\"%s\" has element type %d; expected real numbers", name, found.type);
+    read_shape(info, &found);
     return found;
+}
+
+/* Sets the size; whether all dimensions are numbers. */
+static bool set_size(struct description *description) {
+    size_t *bytes = &description->tensor.bytes;
+    *bytes = description->element_bytes;
+    for (size_t i = 0; i < description->rank; i++) {
+        int64_t size = description->dimensions[i];
+        if (size < 0) return false;
+        if (__builtin_mul_overflow(*bytes, size, bytes))
+            fail(MODEL_REFUSED, "\"%s\" is too large for this machine; expected a smaller shape",
+                 description->tensor.name);
+    }
+    return true;
 }
 
 /* A value in aligned memory of its own. */
@@ -96,8 +117,8 @@ static ort_handle make_value(const struct description *description) {
     static ort_handle cpu;
     if (!cpu) check_ort(ort.CreateCpuMemoryInfo(ORT_ARENA_ALLOCATOR, ORT_MEMORY_DEFAULT, &cpu), NO_LIBRARY);
     size_t bytes = description->tensor.bytes;
-    void *memory = aligned_alloc(ALIGNMENT, (bytes / ALIGNMENT + 1) * ALIGNMENT);
-    if (!memory) fail(INFERENCE_FAILED, "no memory for %zu bytes", bytes);
+    void *memory;
+    if (posix_memalign(&memory, ALIGNMENT, bytes ? bytes : 1)) fail(INFERENCE_FAILED, "no memory for %zu bytes", bytes);
     memset(memory, 0, bytes);
     ort_handle value;
     check_ort(ort.CreateTensorWithDataAsOrtValue(cpu, memory, bytes, description->dimensions, description->rank,
@@ -108,49 +129,38 @@ static ort_handle make_value(const struct description *description) {
 
 /* An open batch is 1, as everywhere in edgekit; another open size cannot be guessed. */
 static void close_batch(struct description *description) {
-    size_t open = 0;
-    for (size_t i = 0; i < description->rank; i++) open += description->dimensions[i] < 0;
-    if (open != 1 || description->dimensions[0] >= 0) return;
-    description->dimensions[0] = 1;
-    description->is_fixed = true;
+    if (description->rank && description->dimensions[0] < 0) description->dimensions[0] = 1;
 }
 
-static struct tensor *make_inputs(struct ort_model *model, ort_handle allocator, const char *path) {
-    check_ort(ort.SessionGetInputCount(model->session, &input_count), MODEL_REFUSED);
-    struct tensor *tensors = allocate(input_count * sizeof *tensors);
-    model->input_names = allocate(input_count * sizeof *model->input_names);
-    model->inputs = allocate(input_count * sizeof *model->inputs);
-    for (size_t i = 0; i < input_count; i++) {
-        char *name;
-        ort_handle type_info;
-        check_ort(ort.SessionGetInputName(model->session, i, allocator, &name), MODEL_REFUSED);
-        check_ort(ort.SessionGetInputTypeInfo(model->session, i, &type_info), MODEL_REFUSED);
-        struct description description = describe(name, type_info, path);
-        close_batch(&description);
-        if (!description.is_fixed)
-            fail(MODEL_REFUSED, "%s: input \"%s\" has a dynamic dimension: fix its shape", path, name);
-        model->input_names[i] = name;
-        model->inputs[i] = make_value(&description);
-        tensors[i] = description.tensor;
-    }
-    return tensors;
-}
+/* The inputs or the outputs of a session: the functions that tell of them, and what they are. */
+struct side {
+    ort_status (*get_name)(ort_handle, size_t, ort_handle, char **);
+    ort_status (*get_type_info)(ort_handle, size_t, ort_handle *);
+    bool is_input;
+    size_t count;
+    const char **names;
+    ort_handle *values;
+    bool *fixed;
+};
 
-static struct tensor *make_outputs(struct ort_model *model, ort_handle allocator, const char *path) {
-    check_ort(ort.SessionGetOutputCount(model->session, &output_count), MODEL_REFUSED);
-    struct tensor *tensors = allocate(output_count * sizeof *tensors);
-    model->output_names = allocate(output_count * sizeof *model->output_names);
-    model->outputs = allocate(output_count * sizeof *model->outputs);
-    model->fixed_outputs = allocate(output_count * sizeof *model->fixed_outputs);
-    for (size_t i = 0; i < output_count; i++) {
+static struct tensor *make_values(ort_handle session, struct side *side) {
+    ort_handle allocator;
+    check_ort(ort.GetAllocatorWithDefaultOptions(&allocator), NO_LIBRARY);
+    struct tensor *tensors = allocate(side->count * sizeof *tensors);
+    side->names = allocate(side->count * sizeof *side->names);
+    side->values = allocate(side->count * sizeof *side->values);
+    side->fixed = allocate(side->count * sizeof *side->fixed);
+    for (size_t i = 0; i < side->count; i++) {
         char *name;
         ort_handle type_info;
-        check_ort(ort.SessionGetOutputName(model->session, i, allocator, &name), MODEL_REFUSED);
-        check_ort(ort.SessionGetOutputTypeInfo(model->session, i, &type_info), MODEL_REFUSED);
-        struct description description = describe(name, type_info, path);
-        model->output_names[i] = name;
-        model->fixed_outputs[i] = description.is_fixed;
-        if (description.is_fixed) model->outputs[i] = make_value(&description);
+        check_ort(side->get_name(session, i, allocator, &name), MODEL_REFUSED);
+        check_ort(side->get_type_info(session, i, &type_info), MODEL_REFUSED);
+        struct description description = describe(name, type_info);
+        if (side->is_input) close_batch(&description);
+        side->names[i] = name;
+        side->fixed[i] = set_size(&description);
+        if (side->fixed[i]) side->values[i] = make_value(&description);
+        else if (side->is_input) fail(MODEL_REFUSED, "input \"%s\" has a dynamic dimension: fix its shape", name);
         tensors[i] = description.tensor;
     }
     return tensors;
@@ -173,12 +183,11 @@ static size_t content_bytes(ort_handle value) {
     ort_handle info;
     size_t count;
     int type;
+    enum element element;
     check_ort(ort.GetTensorTypeAndShape(value, &info), INFERENCE_FAILED);
     check_ort(ort.GetTensorShapeElementCount(info, &count), INFERENCE_FAILED);
     check_ort(ort.GetTensorElementType(info, &type), INFERENCE_FAILED);
-    size_t i = 0;
-    while (elements[i].type != type) i++;
-    return count * elements[i].bytes;
+    return count * bytes_of(type, &element);
 }
 
 static void set_input(size_t index, const void *content) {
@@ -195,14 +204,17 @@ static const void *get_output(size_t index, size_t *bytes) {
 }
 
 void load_onnxruntime(const struct options *options, struct engine *engine) {
-    engine->version = open_library(options->library);
-    measured.session = open_session(options, NULL);
-    ort_handle allocator;
-    check_ort(ort.GetAllocatorWithDefaultOptions(&allocator), NO_LIBRARY);
-    engine->inputs = make_inputs(&measured, allocator, options->model);
-    engine->input_count = input_count;
-    engine->outputs = make_outputs(&measured, allocator, options->model);
-    engine->output_count = output_count;
+    ort_handle session = measured.session = open_session(options, NULL);
+    struct side inputs = {ort.SessionGetInputName, ort.SessionGetInputTypeInfo, .is_input = true};
+    struct side outputs = {ort.SessionGetOutputName, ort.SessionGetOutputTypeInfo};
+    check_ort(ort.SessionGetInputCount(session, &inputs.count), MODEL_REFUSED);
+    check_ort(ort.SessionGetOutputCount(session, &outputs.count), MODEL_REFUSED);
+    engine->inputs = make_values(session, &inputs);
+    engine->outputs = make_values(session, &outputs);
+    engine->input_count = input_count = inputs.count;
+    engine->output_count = output_count = outputs.count;
+    measured.input_names = inputs.names, measured.inputs = inputs.values;
+    measured.output_names = outputs.names, measured.outputs = outputs.values, measured.fixed_outputs = outputs.fixed;
     engine->set_input = set_input;
     engine->run = run;
     engine->get_output = get_output;

@@ -40,6 +40,11 @@ _Noreturn void fail(int code, const char *format, ...) {
     _Exit(code);
 }
 
+void tell_stage(const char *stage) {
+    fprintf(stderr, "edgekit-runner: stage: %s\n", stage);
+    fflush(stderr);
+}
+
 void *allocate(size_t size) {
     void *memory = calloc(1, size ? size : 1);
     if (!memory) fail(INFERENCE_FAILED, "no memory for %zu bytes", size);

@@ -61,11 +61,19 @@ class Engine:
 
     version: str | None = None
     inputs: list[Tensor]
-    delegation: tuple[int, int, int] | None = None
-    """Operations of the file that a delegate took, all operations, and in how many parts."""
+    refusals: tuple[type[Exception], ...] = (ValueError, RuntimeError)
+    """What the runtime raises when it cannot run the model."""
 
     run: Callable[[], Any]
     """One inference on what was set."""
+
+    def __init__(self, module: Any, options: argparse.Namespace) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def import_runtime() -> Any:
+        """The runtime's module; the time that it takes is not the model's."""
+        raise NotImplementedError
 
     def set_input(self, index: int, content: Array) -> None:
         """Set the input of this number."""
@@ -78,6 +86,10 @@ class Engine:
         """The outputs of the last run, in the file's order."""
         raise NotImplementedError
 
+    def delegation(self) -> tuple[int, int, int] | None:
+        """Operations of the file that a delegate took, all operations, and in how many parts."""
+        return None
+
     def profile(self, runs: int) -> list[dict[str, Any]]:
         """The mean time of every operation, from ``runs`` more runs; nothing when the runtime does not tell."""
         return []
@@ -86,18 +98,23 @@ class Engine:
 class LiteRt(Engine):
     """.tflite files in ai-edge-litert's interpreter, or tflite-runtime's. Neither tells the times of operations."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    @staticmethod
+    def import_runtime() -> Any:
+        """See :class:`Engine`."""
         try:
             from ai_edge_litert import interpreter as module
         except ImportError:
             from tflite_runtime import interpreter as module  # boards with an old Python
+        return module
+
+    def __init__(self, module: Any, options: argparse.Namespace) -> None:
         keywords = {"model_path": options.model, "num_threads": options.threads}
         if options.delegate == "none":
             keywords["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             self.interpreter = module.Interpreter(**keywords)
             self.interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        except self.refusals as error:
             raise Failure(MODEL_REFUSED, f"LiteRT: {error}") from error
         names = self._signature_names()
         self.details = self.interpreter.get_input_details()
@@ -106,7 +123,6 @@ class LiteRt(Engine):
             for detail in self.details
         ]
         self.run = self.interpreter.invoke
-        self.delegation = self._delegation()
 
     def set_input(self, index: int, content: Array) -> None:
         """See :class:`Engine`."""
@@ -122,7 +138,7 @@ class LiteRt(Engine):
             return {index: name for name, index in signature["inputs"].items()}
         return {}
 
-    def _delegation(self) -> tuple[int, int, int] | None:
+    def delegation(self) -> tuple[int, int, int] | None:
         """DELEGATE nodes come after the file's own; each covers what lies between its inputs and its outputs."""
         list_ops = getattr(self.interpreter, "_get_ops_details", None)
         if list_ops is None:
@@ -146,25 +162,28 @@ class LiteRt(Engine):
 class OnnxRuntime(Engine):
     """.onnx files on onnxruntime's CPU execution provider; inputs and outputs stay bound to the same memory."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    @staticmethod
+    def import_runtime() -> Any:
+        """See :class:`Engine`."""
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
-        errors = onnxruntime.capi.onnxruntime_pybind11_state
-        names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-        self.refusals = (RuntimeError, *(getattr(errors, name) for name in names if hasattr(errors, name)))
-        self.module = onnxruntime
+        return onnxruntime
+
+    def __init__(self, module: Any, options: argparse.Namespace) -> None:
+        errors = module.capi.onnxruntime_pybind11_state
+        names = "Fail InvalidArgument InvalidGraph InvalidProtobuf NoSuchFile NotImplemented RuntimeException EPFail"
+        self.refusals += tuple(getattr(errors, name) for name in names.split() if hasattr(errors, name))
+        self.module = module
         self.options = options
-        self.version = str(onnxruntime.__version__)
+        self.version = str(module.__version__)
         self.values: dict[str, Any] = {}
         self.session = self._open()
         self.binding = self.session.io_binding()
         self.inputs = [self._tensor(argument, batch=1) for argument in self.session.get_inputs()]
         for tensor in self.inputs:
             if tensor.shape is None:
-                raise Failure(
-                    MODEL_REFUSED, f'{options.model}: input "{tensor.name}" has a dynamic dimension: fix its shape'
-                )
+                raise Failure(MODEL_REFUSED, f'input "{tensor.name}" has a dynamic dimension: fix its shape')
         self._bind_outputs(self.session, self.binding)
         self.run = lambda: self.session.run_with_iobinding(self.binding)
 
@@ -214,12 +233,10 @@ class OnnxRuntime(Engine):
         try:
             dtype = np.dtype(kinds.get(kind, kind if argument.type.startswith("tensor(") else ""))
         except TypeError as error:
-            reason = f'{self.options.model}: "{argument.name}" is {argument.type}; expected a tensor of numbers'
+            reason = f'"{argument.name}" is {argument.type}; expected a tensor of numbers'
             raise Failure(MODEL_REFUSED, reason) from error
         if dtype.kind not in "biuf":
-            raise Failure(
-                MODEL_REFUSED, f'{self.options.model}: "{argument.name}" is {argument.type}; expected numbers'
-            )
+            raise Failure(MODEL_REFUSED, f'"{argument.name}" is {argument.type}; expected numbers')
         shape = list(argument.shape)
         if shape and not isinstance(shape[0], int):
             shape[0] = batch  # open: 1 for an input, as everywhere in edgekit; an output's is what comes of it
@@ -238,21 +255,31 @@ class OnnxRuntime(Engine):
 class Mnn(Engine):
     """.mnn files on MNN's CPU backend; floats are computed in float32 (precision 1 is "high") on ARM, too."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    @staticmethod
+    def import_runtime() -> Any:
+        """See :class:`Engine`."""
         import MNN  # never MNN.tools, which installs packages and sends telemetry
 
-        self.module = MNN
-        self.interpreter = MNN.Interpreter(options.model)
+        return MNN
+
+    def __init__(self, module: Any, options: argparse.Namespace) -> None:
+        self.module = module
         # Settings that are no integers are ignored.
         settings = {"backend": "CPU", "numThread": options.threads, "precision": 1}
         if options.memory == "low":
             settings["memory"] = 2
-        self.session = self.interpreter.createSession(settings)
+        try:
+            self.interpreter = module.Interpreter(options.model)
+            self.session = self.interpreter.createSession(settings)
+        except Exception as error:
+            if type(error) is not Exception:  # MNN raises nothing more specific
+                raise
+            raise Failure(MODEL_REFUSED, f"MNN: {error}") from error
         self.input_tensors = self.interpreter.getSessionInputAll(self.session)
         self.output_tensors = self.interpreter.getSessionOutputAll(self.session)
         if not self.output_tensors:
-            raise Failure(MODEL_REFUSED, f"MNN: finds no outputs in {options.model}")
-        self.inputs = [self._tensor(options.model, name, tensor) for name, tensor in self.input_tensors.items()]
+            raise Failure(MODEL_REFUSED, "MNN: finds no outputs in the file")
+        self.inputs = [self._tensor(name, tensor) for name, tensor in self.input_tensors.items()]
         self.fed: dict[int, tuple[Any, Any, Array]] = {}
         self.run = self._run
 
@@ -272,7 +299,7 @@ class Mnn(Engine):
         layout = self.module.Tensor_DimensionType_Caffe
         results = []
         for name, tensor in self.output_tensors.items():
-            found = self._tensor(name, name, tensor)
+            found = self._tensor(name, tensor)
             buffer = np.zeros(found.shape or (), found.dtype)
             host = self.module.Tensor(found.shape, tensor.getDataType(), buffer, layout)
             tensor.copyToHostTensor(host)
@@ -312,7 +339,7 @@ class Mnn(Engine):
         self.before_run()
         self.interpreter.runSessionWithCallBackInfo(self.session, begin, end)
 
-    def _tensor(self, path: str, name: str, tensor: Any) -> Tensor:
+    def _tensor(self, name: str, tensor: Any) -> Tensor:
         mnn = self.module
         dtypes = {
             mnn.Halide_Type_Float: "float32",
@@ -322,11 +349,11 @@ class Mnn(Engine):
         }
         dtype, shape = dtypes.get(tensor.getDataType()), tensor.getShape()
         if dtype is None or any(size < 0 for size in shape):
-            raise Failure(MODEL_REFUSED, f'{path}: MNN gives "{name}" the shape {shape} and no type that it can run')
+            raise Failure(MODEL_REFUSED, f'MNN: gives "{name}" the shape {shape} and no type that it can run')
         return Tensor(name, dtype, shape)
 
 
-RUNTIMES = {"litert": LiteRt, "onnxruntime": OnnxRuntime, "mnn": Mnn}
+RUNTIMES: dict[str, type[Engine]] = {"litert": LiteRt, "onnxruntime": OnnxRuntime, "mnn": Mnn}
 
 
 def onnxruntime_profile(events: list[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
@@ -457,15 +484,38 @@ def peak_memory_kb() -> int | None:
         return None
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """The whole trial."""
-    start = time.perf_counter_ns()
+def tell_stage(stage: str) -> None:
+    """Say what begins, as the C program does (process.h): a crash tells nothing."""
+    sys.stderr.write(f"edgekit-runner: stage: {stage}\n")
+    sys.stderr.flush()
+
+
+def load(options: argparse.Namespace) -> tuple[Engine, float]:
+    """The model, ready to run, and how many microseconds that took."""
+    runtime = RUNTIMES[options.runtime]
     try:
-        engine = RUNTIMES[options.runtime](options)
+        module = runtime.import_runtime()
     except ImportError as error:
         raise Failure(NO_LIBRARY, error) from error
-    load_us = (time.perf_counter_ns() - start) / 1e3
+    tell_stage("loading")
+    start = time.perf_counter_ns()
+    engine = runtime(module, options)
+    return engine, (time.perf_counter_ns() - start) / 1e3
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole trial."""
+    engine, load_us = load(options)
     set_inputs(engine, options.input)
+    tell_stage("running")
+    try:
+        return run_all(engine, options, load_us)
+    except engine.refusals as error:
+        raise Failure(INFERENCE_FAILED, f"{options.runtime}: {error}") from error
+
+
+def run_all(engine: Engine, options: argparse.Namespace, load_us: float) -> dict[str, Any]:
+    """The first run, the warm-up, the timed runs and the profile."""
     gc.collect()
     gc.disable()
     first_us = time_once(engine) / 1e3
@@ -476,7 +526,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.output_folder:
         write_outputs(engine, options.output_folder)
     runs = int(min(max(PROFILE_NS / max(1, times[-1]), PROFILE_RUNS), PROFILE_RUNS_AT_MOST))
-    accelerated, total, partitions = engine.delegation or (None, None, None)
+    accelerated, total, partitions = engine.delegation() or (None, None, None)
     return {
         "edgekit_runner": 1,
         "runtime": options.runtime,
@@ -535,9 +585,6 @@ def main() -> NoReturn:
     except Failure as failure:
         code = failure.code
         sys.stderr.write("edgekit-runner: " + " ".join(str(failure).split()) + "\n")
-    except (ValueError, RuntimeError) as error:
-        code = INFERENCE_FAILED
-        sys.stderr.write("edgekit-runner: " + " ".join(str(error).split()) + "\n")
     except OSError as error:
         code = INPUT_OUTPUT
         sys.stderr.write(f"edgekit-runner: {error}\n")

@@ -29,7 +29,7 @@ RUNNERS = tuple(_MODULES)
 class Limits:
     """When one process has measured enough, in seconds and runs.
 
-    Warm-up ends when the median has settled (see protocol.py), after ``warmup_s`` at the latest. Then it measures until
+    Warm-up ends when the median has settled (see protocol.py), after ``warmup_s`` as a rule. Then it measures until
     (``min_runs`` and ``min_s`` are both reached) or ``max_s`` or ``max_runs`` is: a program that tells each run keeps
     them all in memory. Programs that tell only aggregates need no ``max_runs`` and take none.
     """
@@ -43,11 +43,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What to measure. ``delegate`` is xnnpack, gpu, nnapi or none for TFLite, else None.
+    """What to measure. ``delegate`` is xnnpack, gpu, nnapi or none for TFLite; for MNN a backend (OPENCL) and for ONNX
+    an execution provider (NnapiExecutionProvider) when it is not the CPU, else None.
 
-    ``model`` is its path on the device. ``cores`` are pinned; empty: none are. ``profile`` asks for the time of each
-    operation, which makes the run itself slower. ``precision`` is what the artifact's manifest says, None when there is
-    none: MNN must be told that weights of int8 are to be calculated with in int8.
+    ``model`` is its path on the device, ``label`` what the user calls it (errors name it). ``cores`` are pinned; empty:
+    none are. ``profile`` asks for the time of each operation, which makes the run itself slower. ``precision`` is what
+    the artifact's manifest says, None when there is none: MNN must be told that weights of int8 are to be calculated
+    with in int8.
     """
 
     format: str
@@ -58,6 +60,7 @@ class Workload:
     cores: tuple[int, ...] = ()
     profile: bool = False
     precision: str | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

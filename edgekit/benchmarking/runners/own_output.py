@@ -14,7 +14,16 @@ RUNTIMES = {"tflite": "litert", "onnx": "onnxruntime", "mnn": "mnn"}
 """The runtime of each format, as ``--runtime`` takes it."""
 
 _VERSION = 1
-_MODEL_REFUSED = 4
+_MODEL_REFUSED, _INFERENCE_FAILED = 4, 5
+_PROGRAM = "edgekit-runner: "
+_STAGE = _PROGRAM + "stage: "
+_WORDS_OF_RUNTIMES = ("LiteRT: ", "onnxruntime: ", "MNN: ")
+_EXPECTED = "expected a file that this runtime runs: export it again"
+
+# What a runtime that trusts a broken file ends with. SIGILL is a library for another processor, SIGKILL no memory.
+_FAULTS: dict[int, str] = {
+    number: number.name for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)
+}
 _MESSAGE = 500
 
 
@@ -35,8 +44,8 @@ def arguments(workload: Workload) -> list[str]:
 def parse_output(completed: Completed, workload: Workload, program: str) -> Trial:
     """What ``program`` found.
 
-    Raises ModelError when the runtime refuses the model, DeviceError with the program's last words when it failed or
-    what it wrote is not understood.
+    Raises ModelError when the runtime refuses the model, cannot run it or crashes on it, DeviceError with the program's
+    last words when the program or the runtime does not even start, or what it wrote is not understood.
     """
     if completed.exit_code != 0:
         raise _failed(completed, workload, program)
@@ -47,7 +56,7 @@ def parse_output(completed: Completed, workload: Workload, program: str) -> Tria
         return _trial(document)
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise DeviceError(
-            f"{program}: wrote {_clip(completed.stdout)!r} about {workload.model}, not understood ({error!r}); "
+            f"{program}: wrote {_clip(completed.stdout)!r} about {_label(workload)}, not understood ({error!r}); "
             "expected the JSON of this version of edgekit's runner: put the same version there"
         ) from error
 
@@ -78,17 +87,36 @@ def _op_time(entry: Mapping[str, Any]) -> OpTime:
 
 def _failed(completed: Completed, workload: Workload, program: str) -> DeviceError | ModelError:
     lines = [line.strip() for line in completed.stderr.splitlines() if line.strip()]
-    words = _clip(lines[-1].removeprefix("edgekit-runner: ") if lines else "it wrote nothing")
+    stages = [line.removeprefix(_STAGE) for line in lines if line.startswith(_STAGE)]
+    said = [line.removeprefix(_PROGRAM) for line in lines if not line.startswith(_STAGE)]
+    words = _clip(said[-1].replace(workload.model, "the file") if said else "it wrote nothing")
+    label = _label(workload)
+    crash = _signal(completed.exit_code)
+    if stages and crash in _FAULTS:
+        # The runtime's own check failed, and said so before it aborted.
+        reason = f": {words}" if crash == signal.SIGABRT and said else ""
+        doing = f"{RUNTIMES[workload.format]} crashes with {_FAULTS[crash]} while {stages[-1]} it"
+        return ModelError(f"{label}: {doing}{reason}; {_EXPECTED}")
+    if completed.exit_code == _INFERENCE_FAILED or words.startswith(_WORDS_OF_RUNTIMES):
+        return ModelError(f"{label}: {words}; {_EXPECTED}")
     if completed.exit_code == _MODEL_REFUSED:
-        return ModelError(f"{workload.model}: {words}; expected a file that this runtime runs: export it again")
+        return ModelError(f"{label}: {words}")
     return DeviceError(
-        f"{program} {_ending(completed.exit_code)} on {workload.model}: {words}; "
+        f"{program} {_ending(completed.exit_code)} on {label}: {words}; "
         "expected it to run: check the file with edgekit verify, and the runtime that is installed there"
     )
 
 
+def _label(workload: Workload) -> str:
+    return workload.label or workload.model
+
+
+def _signal(code: int) -> int:
+    return -code if code < 0 else code - 128
+
+
 def _ending(code: int) -> str:
-    number = -code if code < 0 else code - 128
+    number = _signal(code)
     if number in {signal.SIGKILL}:
         return "was killed (SIGKILL, as when the memory is exhausted)"
     if number in set(signal.Signals):

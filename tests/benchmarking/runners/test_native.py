@@ -1,11 +1,16 @@
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
+from onnx import TensorProto, helper
 
 from edgekit.benchmarking.executors import Completed, DeviceFacts, Executor, open_executor
 from edgekit.benchmarking.runner.build import host_abi
 from edgekit.benchmarking.runners import Limits, Workload, native
 from edgekit.benchmarking.runners.native import RUNNER, PreparedNative
+from edgekit.benchmarking.runners.python import RUNNER as PYTHON
 from edgekit.benchmarking.runners.python import PreparedPython
 from edgekit.benchmarking.runners.wheels import Wheel
 from edgekit.errors import DependencyError, DeviceError, ModelError, ProfileError
@@ -14,6 +19,9 @@ from edgekit.profiles.runner import RunnerProfile
 from tests.benchmarking.runner.conftest import island, models  # noqa: F401  (fixtures)
 from tests.benchmarking.runner.programs import library
 from tests.benchmarking.runner.programs import native as built
+from tests.benchmarking.runner.test_programs import save_echo
+from tests.exporters.mnn import graphs
+from tests.runtimes.crashing import save_crashing_tflite
 
 LIMITS = Limits(warmup_s=0.05, min_runs=5, min_s=0, max_s=10)
 LOCAL = Device("here", None, "this machine", "local")
@@ -75,17 +83,50 @@ def test_the_delegate_is_asked_for(executor, island):  # noqa: F811
     assert trials["none"].accelerated_ops == 0 < trials["xnnpack"].accelerated_ops < trials["xnnpack"].total_ops
 
 
-def test_a_bad_model_and_a_crash(executor, tmp_path):
-    from tests.runtimes.crashing import save_crashing_tflite
+def cut(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
 
-    prepared = RUNNER.prepare(executor, LOCAL, "tflite")
-    bad = tmp_path / "bad.tflite"
-    bad.write_bytes(bytes(100))
-    with pytest.raises(ModelError, match=r"bad\.tflite: LiteRT: .*export it again"):
-        trial_of(executor, prepared, Workload("tflite", str(bad), 1, LIMITS))
+
+def garbage(content: bytes) -> bytes:
+    return bytes(100)
+
+
+@pytest.mark.parametrize("runner", [RUNNER, PYTHON], ids=["edgekit", "python"])
+@pytest.mark.parametrize("format_name", ["tflite", "onnx", "mnn"])
+@pytest.mark.parametrize("broken", [cut, garbage])
+def test_a_broken_file_is_to_blame(broken, format_name, runner, executor, models, tmp_path):  # noqa: F811
+    prepared = runner.prepare(executor, LOCAL, format_name)
+    path = tmp_path / f"bad.{format_name}"
+    path.write_bytes(broken(models[format_name].read_bytes()))
+    with pytest.raises(ModelError, match=rf"^mine\.{format_name}: .*; expected a file .*: export it again$") as caught:
+        trial_of(executor, prepared, Workload(format_name, str(path), 1, LIMITS, label=f"mine.{format_name}"))
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("runner", [RUNNER, PYTHON], ids=["edgekit", "python"])
+def test_a_file_that_crashes_the_runtime_is_to_blame(runner, executor, tmp_path):
+    prepared = runner.prepare(executor, LOCAL, "tflite")
     crash = save_crashing_tflite(tmp_path / "crash.tflite")
-    with pytest.raises(DeviceError, match=r"crashed with SIGSEGV on .*crash\.tflite"):
-        trial_of(executor, prepared, Workload("tflite", str(crash), 1, LIMITS))
+    with pytest.raises(ModelError, match=r"^mine\.tflite: litert crashes with SIGSEGV while \w+ing it; expected"):
+        trial_of(executor, prepared, Workload("tflite", str(crash), 1, LIMITS, label="mine.tflite"))
+
+
+@pytest.mark.parametrize("runner", [RUNNER, PYTHON], ids=["edgekit", "python"])
+def test_an_inference_that_fails_is_the_files(runner, executor, tmp_path):
+    table, end = np.zeros((2, 3), np.float32), np.array([7], np.int64)
+    node = helper.make_node("Gather", ["x", "end"], ["y"], name="gather")
+    onnx.save(ir.to_proto(graphs.model([node], {"x": table}, {"end": end}, ["y"])), tmp_path / "m.onnx")
+    prepared = runner.prepare(executor, LOCAL, "onnx")
+    with pytest.raises(ModelError, match=r"^mine: onnxruntime: .*indices.*; expected a file"):
+        trial_of(executor, prepared, Workload("onnx", str(tmp_path / "m.onnx"), 1, LIMITS, label="mine"))
+
+
+@pytest.mark.parametrize("runner", [RUNNER, PYTHON], ids=["edgekit", "python"])
+def test_a_dynamic_input_is_told_once_and_with_one_advice(runner, executor, tmp_path):
+    model = save_echo(tmp_path / "d.onnx", ("N", "M"), {"x": TensorProto.FLOAT})
+    prepared = runner.prepare(executor, LOCAL, "onnx")
+    with pytest.raises(ModelError, match=r'^mine: input "x" has a dynamic dimension: fix its shape$'):
+        trial_of(executor, prepared, Workload("onnx", str(model), 1, LIMITS, label="mine"))
 
 
 def profile(**keywords) -> Device:

@@ -27,6 +27,7 @@ DOCUMENT = {
     "partitions": 1,
     "profile": [{"op": "CONV_2D", "node": "stem", "mean_us": 12.5, "accelerated": True}],
 }
+LOADING, RUNNING = "edgekit-runner: stage: loading\n", "edgekit-runner: stage: running\n"
 
 
 def test_the_command_line():
@@ -63,8 +64,21 @@ def test_what_is_not_known_is_none():
 @pytest.mark.parametrize(
     ("code", "stderr", "kind", "words"),
     [
-        (4, "INFO: x\nedgekit-runner: LiteRT: no\n", ModelError, "a=b.tflite: LiteRT: no; expected a file"),
-        (3, "edgekit-runner: /lib: not there", DeviceError, "failed with exit code 3 on .*: /lib: not there"),
+        (4, "INFO: x\nedgekit-runner: LiteRT: no\n", ModelError, "^mine.tflite: LiteRT: no; expected a file .*again$"),
+        (
+            4,
+            "edgekit-runner: LiteRT: /models/a=b.tflite: no",
+            ModelError,
+            "^mine.tflite: LiteRT: the file: no; expected",
+        ),
+        (4, 'edgekit-runner: input "x" is dynamic: fix it', ModelError, '^mine.tflite: input "x" is dynamic: fix it$'),
+        (5, LOADING + RUNNING + "edgekit-runner: LiteRT: no", ModelError, "^mine.tflite: LiteRT: no; expected a file"),
+        (-11, LOADING, ModelError, "^mine.tflite: litert crashes with SIGSEGV while loading it; expected .* again$"),
+        (139, LOADING + RUNNING, ModelError, "SIGSEGV while running it; expected"),
+        (134, f"{LOADING}INFO: x\nCheck failed: y", ModelError, "SIGABRT while loading it: Check failed: y; expected"),
+        (-4, LOADING, DeviceError, "crashed with SIGILL on mine.tflite: it wrote nothing"),
+        (-9, LOADING + RUNNING, DeviceError, "was killed .* on mine.tflite"),
+        (3, "edgekit-runner: /lib: not there", DeviceError, "failed with exit code 3 on mine.tflite: /lib: not there"),
         (-11, "", DeviceError, "crashed with SIGSEGV on .*: it wrote nothing"),
         (139, "", DeviceError, "crashed with SIGSEGV"),
         (137, "", DeviceError, "SIGKILL, as when the memory"),
@@ -73,7 +87,7 @@ def test_what_is_not_known_is_none():
 )
 def test_failures(code, stderr, kind, words):
     with pytest.raises(kind, match=words) as caught:
-        parse_output(Completed(code, "", stderr), WORKLOAD, "it")
+        parse_output(Completed(code, "", stderr), replace(WORKLOAD, label="mine.tflite"), "it")
     assert "\n" not in str(caught.value)
 
 
