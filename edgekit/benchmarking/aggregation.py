@@ -52,15 +52,15 @@ class Measured:
 
 @dataclass(slots=True)
 class Conditions:
-    """The device's state, and by how many times the probe was slower after each round.
+    """The device's state; and by round, by how many times the probe was slower afterwards, and whether it throttled.
 
-    ``throttled`` are the rounds that were measured while the device was too slow.
+    A round that is not in ``throttled``, or is with None, is one of which that is not known.
     """
 
     before: State
     after: State
     slowdowns: dict[int, float] = field(default_factory=dict)
-    throttled: set[int] = field(default_factory=set)
+    throttled: dict[int, bool | None] = field(default_factory=dict)
 
 
 def aggregate(trials: Sequence[Trial]) -> Figures:
@@ -106,7 +106,8 @@ def _result(
     schedule: Schedule,
 ) -> Result:
     subject, trials = measured.subject, list(measured.trials.values())
-    throttled = not conditions.throttled.isdisjoint(measured.trials)
+    throttled = _throttled([conditions.throttled.get(number) for number in measured.trials])
+    settled = [trial.settled for trial in trials if trial.settled is not None]
     memory = [trial.peak_memory_bytes for trial in trials if trial.peak_memory_bytes is not None]
     return Result(
         path=str(subject.artifact.path),
@@ -130,7 +131,7 @@ def _result(
         first_ms=median_of(trials, lambda trial: trial.first_ms),
         peak_memory_bytes=max(memory, default=None),
         throttled=throttled,
-        valid=not throttled and len(trials) == schedule.rounds,
+        valid=not throttled and len(trials) == schedule.rounds and 2 * settled.count(False) <= len(trials),
         state=conditions.before,
         state_after=conditions.after,
         accelerated_ops=_last(trial.accelerated_ops for trial in trials),
@@ -139,7 +140,13 @@ def _result(
         profile=measured.profile,
         round_medians_ms=tuple(_middle(trial, figures.statistic) for trial in trials),
         slowdown=max(conditions.slowdowns.values(), default=None),
+        settled=all(settled) if settled else None,
     )
+
+
+def _throttled(rounds: Sequence[bool | None]) -> bool | None:
+    """One throttled round is enough; to say that none is, all must be known."""
+    return True if True in rounds else None if None in rounds else False
 
 
 def _ratios(measured: Measured, baseline: Measured) -> tuple[float, tuple[float, float] | None]:

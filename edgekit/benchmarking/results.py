@@ -9,6 +9,9 @@ from edgekit.benchmarking.runners import OpTime
 
 SCHEMA = 1
 
+MODERATE = 2
+"""Android's THERMAL_STATUS_MODERATE: from here on it throttles visibly."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -9,12 +9,17 @@ from edgekit.benchmarking.runners import Limits
 _FULL_ROUNDS = 16
 _QUICK_ROUNDS = 8
 
-# A program tells the time of each run: those of an hour would fill the memory.
-_LONGEST_TRIAL_S = 15.0
+# A program tells the time of each run, and no more of them than Limits.max_runs: a long trial of a fast artifact would
+# end before its time. Another round begins anew; models of 25 us and more reach the duration.
+_LONGEST_TRIAL_S = 5.0
 
 # Starting a program, and loading a large model on a slow board, come before what the limits bound.
 _STARTUP_S = 180.0
 _TIMEOUT_FACTOR = 3.0
+
+# To time its operations, a program loads the model again and runs it so often, or for so long.
+_PROFILE_RUNS = 10
+_PROFILE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,10 @@ class Schedule:
         return replace(self, rounds=_QUICK_ROUNDS, limits=limits)
 
     def lasting(self, duration_s: float) -> Self:
-        """``duration_s`` seconds of each artifact, however many runs these are; in more rounds when it is long."""
+        """``duration_s`` seconds of each artifact, however many runs these are; in more rounds when it is long.
+
+        A trial that does ``max_runs`` runs sooner ends sooner.
+        """
         rounds = max(self.rounds, math.ceil(duration_s / _LONGEST_TRIAL_S))
         each = duration_s / rounds
         return replace(self, rounds=rounds, limits=replace(self.limits, min_s=each, max_s=each))
@@ -49,6 +57,11 @@ class Schedule:
     def timeout_s(self) -> float:
         """After how long a trial is taken to hang."""
         return _STARTUP_S + _TIMEOUT_FACTOR * (self.limits.warmup_s + self.limits.max_s)
+
+    def profile_timeout_s(self, run_ms: float) -> float:
+        """The same for a trial that also times operations, of an artifact that takes ``run_ms``."""
+        profiling_s = max(_PROFILE_S, _PROFILE_RUNS * run_ms / 1000)
+        return self.timeout_s + _STARTUP_S + _TIMEOUT_FACTOR * profiling_s
 
     def to_json(self) -> dict[str, Any]:
         """For the report's ``settings``."""

@@ -18,12 +18,18 @@ LIMITS = Limits(warmup_s=1.0, min_runs=4, min_s=0.1, max_s=1.0)
 
 @dataclass
 class FakeExecutor:
-    """Answers the probe with ``speeds`` (one per question, the last one for ever), and programs with their name."""
+    """Answers the probe with ``probe_seconds`` (one per question, the last one for ever; None: with nothing).
+
+    ``thermal`` are Android's thermal statuses, likewise. ``asked`` is what was asked for, ``timeouts`` of programs.
+    """
 
     facts: DeviceFacts = field(
         default_factory=lambda: DeviceFacts("fake", "local", cores=(0, 1, 2, 3), maximum_mhz=(1.0, 1.0, 2.0, 2.0))
     )
-    probe_seconds: list[float] = field(default_factory=lambda: [0.1])
+    probe_seconds: list[float | None] = field(default_factory=lambda: [0.1])
+    thermal: list[int | None] = field(default_factory=lambda: [None])
+    asked: list[str] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
     dies_after: int | None = None
     commands: list[list[str]] = field(default_factory=list)
     folder: str = "/fake"
@@ -33,9 +39,15 @@ class FakeExecutor:
 
     def run(self, command: Sequence[str], *, timeout: float) -> Completed:
         if PROBE_SCRIPT in command:
+            self.asked.append("probe")
             return self._probe(command)
         if STATE_SCRIPT in command:
-            return Completed(0, f"load={len(self.programs)}.0\nend=state\n", "")
+            self.asked.append("state")
+            status = self.thermal.pop(0) if len(self.thermal) > 1 else self.thermal[0]
+            thermal = "" if status is None else f"thermalservice=Thermal Status: {status}\n"
+            return Completed(0, f"load={len(self.programs)}.0\n{thermal}end=state\n", "")
+        self.asked.append("run")
+        self.timeouts.append(timeout)
         if self.dies_after is not None and len(self.programs) >= self.dies_after:
             raise DeviceError("fake: unplugged")
         self.commands.append(list(command))
@@ -51,6 +63,8 @@ class FakeExecutor:
 
     def _probe(self, command: Sequence[str]) -> Completed:
         seconds = self.probe_seconds.pop(0) if len(self.probe_seconds) > 1 else self.probe_seconds[0]
+        if seconds is None:
+            return Completed(0, "", "")
         end = round(1e9 * seconds)
         return Completed(0, f"probe=0 {end}\n" * int(command[-1]) + "clock=date\n", "")
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,10 +99,43 @@ def test_only_rounds_that_both_have_make_the_ratio() -> None:
 
 
 def test_a_throttled_round_spoils_the_artifacts_that_ran_in_it() -> None:
-    conditions = Conditions(State(), State(), {0: 1.0, 1: 1.3}, {1})
+    conditions = Conditions(State(), State(), {0: 1.0, 1: 1.3}, {0: False, 1: True})
     both, early = results([trial(1.0), trial(1.0)], [trial(1.0)], conditions=conditions)
     assert both.throttled and not both.valid and both.slowdown == 1.3
     assert not early.throttled
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        ({0: False, 1: False}, False),
+        ({0: False, 1: None}, None),
+        ({0: False}, None),
+        ({}, None),
+        ({0: None, 1: True}, True),
+    ],
+)
+def test_what_is_not_known_of_a_round_is_not_known(rounds: dict[int, bool | None], expected: bool | None) -> None:
+    (result,) = results([trial(1.0), trial(1.0)], conditions=Conditions(State(), State(), {}, rounds))
+    assert result.throttled is expected
+    assert result.valid is (expected is not True), "not knowing is no fault"
+
+
+@pytest.mark.parametrize(
+    ("rounds", "settled", "valid"),
+    [
+        ([None, None, None], None, True),
+        ([True, True, True], True, True),
+        ([True, True, None], True, True),
+        ([True, True, False], False, True),
+        ([True, True, False, False], False, True),
+        ([True, False, False], False, False),
+    ],
+)
+def test_most_rounds_must_have_settled(rounds: list[bool | None], settled: bool | None, valid: bool) -> None:
+    trials = [replace(trial(1.0), settled=each) for each in rounds]
+    (result,) = results(trials, rounds=len(trials))
+    assert (result.settled, result.valid) == (settled, valid)
 
 
 def test_the_document_has_the_state_before_and_after() -> None:

@@ -18,8 +18,8 @@ def test_a_quick_one_is_128_runs_or_10_s() -> None:
 
 @pytest.mark.parametrize("schedule", [FULL, FULL.quick()])
 def test_a_duration_is_shared_by_the_rounds(schedule: Schedule) -> None:
-    limits = schedule.lasting(120.0).limits
-    assert limits.min_s == limits.max_s == pytest.approx(120 / schedule.rounds)
+    limits = schedule.lasting(30.0).limits
+    assert limits.min_s == limits.max_s == pytest.approx(30 / schedule.rounds)
 
 
 def test_a_trial_may_take_much_longer_than_its_limits() -> None:
@@ -29,4 +29,15 @@ def test_a_trial_may_take_much_longer_than_its_limits() -> None:
 
 def test_a_long_duration_has_more_rounds_and_no_longer_trials() -> None:
     hour = FULL.lasting(3600.0)
-    assert hour.rounds == 240 and hour.limits.min_s == hour.limits.max_s == 15.0
+    assert hour.rounds == 720 and hour.limits.min_s == hour.limits.max_s == 5.0
+
+
+@pytest.mark.parametrize("duration_s", [60.0, 600.0, 7000.0])
+def test_a_model_of_25_us_reaches_the_duration_within_the_runs_of_a_trial(duration_s: float) -> None:
+    schedule = FULL.lasting(duration_s)
+    assert schedule.rounds * min(schedule.limits.max_s, schedule.limits.max_runs * 25e-6) == pytest.approx(duration_s)
+
+
+def test_timing_operations_may_take_as_long_as_ten_more_runs() -> None:
+    assert FULL.profile_timeout_s(60_000.0) > FULL.timeout_s + 10 * 60.0
+    assert FULL.profile_timeout_s(0.1) > FULL.timeout_s
