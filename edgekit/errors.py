@@ -16,13 +16,18 @@ Every message is one line: it names the file, the key or the node, says what was
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class EdgekitError(Exception):
-    """Base of all errors raised on purpose; ``exit_code`` is what the shell sees."""
+    """Base of all errors raised on purpose; ``exit_code`` is what the shell sees.
+
+    ``document`` is what a command has found until it failed: with ``--json`` the error is printed in it.
+    """
 
     exit_code = 1
+    document: Mapping[str, Any] | None = None
 
 
 class UsageError(EdgekitError):

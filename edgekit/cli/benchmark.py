@@ -1,5 +1,6 @@
 """``edgekit benchmark``: its flags."""
 
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli.app import Json, app
+from edgekit.errors import EdgekitError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgekit.benchmarking.results import Report
     from edgekit.history.documents import Found
 
@@ -61,12 +65,11 @@ def benchmark(
     from edgekit import console
     from edgekit.benchmarking.benchmark import benchmark as measure
     from edgekit.benchmarking.subjects import is_artifact
-    from edgekit.console.benchmark import show_report
 
     beside = compare is not None and is_artifact(compare)
     old = None if compare is None or beside else _find_report(compare)
     measured: list[Report] = []
-    try:
+    with _showing(measured):
         report = measure(
             artifacts,
             device=device,
@@ -83,17 +86,36 @@ def benchmark(
             journal=measured.append,
             progress=console.progress(),
         )
+    document = report.to_json()
+    if old is not None:
+        with _reporting(measured):
+            document["comparison"] = _compare(old, report)
+    if json_:
+        console.print_json(document)
+
+
+@contextmanager
+def _showing(measured: "list[Report]") -> "Iterator[None]":
+    """A run that fails has measured something too, and the error that follows says why there is no more."""
+    from edgekit.console.benchmark import show_report
+
+    try:
+        with _reporting(measured):
+            yield
     finally:
-        # A run that fails has measured something too, and the error that follows says why there is no more.
         if measured:
             show_report(measured[-1])
-    document = report.to_json()
+
+
+@contextmanager
+def _reporting(measured: "list[Report]") -> "Iterator[None]":
+    """Let an error carry what was measured until then."""
     try:
-        if old is not None:
-            document["comparison"] = _compare(old, report)
-    finally:
-        if json_:
-            console.print_json(document)
+        yield
+    except EdgekitError as error:
+        if measured:
+            error.document = measured[-1].to_json()
+        raise
 
 
 def _find_report(reference: str) -> "Found":

@@ -4,10 +4,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -19,6 +19,7 @@ _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _ISSUES = "https://github.com/edgekit/edgekit/issues"
 _INTERRUPTED = 130
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -28,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Operators are rounded side by side already; numpy reads this when it is first imported, which is later than here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime writes to the home folder otherwise
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup's, and a shell's for what runs in the background
+            signal.signal(number, _terminate)
     if not debug:
         sys.excepthook = partial(_report_bug, arguments)
     try:
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except EdgekitError as error:
         if debug:
             traceback.print_exc()
-        code = _fail(str(error), error.exit_code, arguments)
+        code = _fail(str(error), error.exit_code, arguments, error.document)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; no file is half-written", _INTERRUPTED, arguments)
     except BrokenPipeError:
@@ -66,13 +68,15 @@ def _report_bug(arguments: Sequence[str], kind: type[BaseException], error: Base
     _fail(f"a bug in edgekit: {what}; please report it at {_ISSUES} (--debug shows the traceback)", 1, arguments)
 
 
-def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
+def _fail(message: str, code: int, arguments: Sequence[str], document: Mapping[str, Any] | None = None) -> int:
+    """Tell of the error on stderr, and with --json in one document on stdout: in ``document`` if there is one."""
     message = " ".join(message.split())
     if "--json" in arguments:
         import json
 
         try:
-            typer.echo(json.dumps({"schema": 1, "error": {"message": message, "exit_code": code}}))
+            error = {"message": message, "exit_code": code}
+            typer.echo(json.dumps({"schema": 1} | dict(document or {}) | {"error": error}))
         except OSError:  # what cannot be written is the error itself
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     typer.echo(f"edgekit: error: {message}", err=True)
@@ -80,5 +84,11 @@ def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """A cancelled release build gets SIGTERM, a closed terminal SIGHUP: clean up as after Ctrl-C."""
+    """A cancelled release build gets SIGTERM, a closed terminal SIGHUP: clean up as after Ctrl-C.
+
+    Once: a second signal, which CI systems send soon, would end the clean-up half-way and leave a device as it was for
+    measuring. What cleans up has time limits of its own, and the programs that it runs inherit that they are ignored.
+    """
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """An old and a new run: which results belong together, their ratios, and what makes them hard to compare."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -57,7 +57,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs side by side; ``only_old`` and ``only_new`` are the paths of what the other one does not have."""
+    """Two runs side by side; ``only_old`` and ``only_new`` are the paths of what the other one does not have.
+
+    They are empty where one result of the other run was asked for.
+    """
 
     old: Report
     new: Report
@@ -82,13 +85,13 @@ class Comparison:
     def require(self, fail_above: float) -> None:
         """Raise GateError when a new median is more than ``fail_above`` times the old one, or cannot be judged.
 
-        The ratio itself is judged and not its interval: no run passes because it was noisy. Raises UsageError for a
-        limit that is none.
+        An artifact that the new run lacks cannot be judged either. The ratio itself is judged and not its interval: no
+        run passes because it was noisy. Raises UsageError for a limit that is none.
         """
         check_limit(fail_above)
         faults = [fault for pair in self.pairs if (fault := _fault(pair, fail_above))]
-        if not self.new.complete:
-            faults += [f"{path} is missing in the new run, which was not finished" for path in self.only_old]
+        why = "" if self.new.complete else ", which was not finished"
+        faults += [f"{path} is missing in the new run{why}" for path in self.only_old]
         if faults:
             raise GateError("; ".join(faults))
 
@@ -116,10 +119,15 @@ def compare_reports(old: Found, new: Found) -> Comparison:
         old=old.report,
         new=new.report,
         pairs=tuple(_pair(old, new, before, after, paired) for after, before in sorted(matches.items())),
-        only_old=tuple(each.path for at, each in old.results.items() if at not in matches.values()),
-        only_new=tuple(each.path for at, each in new.results.items() if at not in matches),
+        only_old=_paths(old, matches.values()) if new.position is None else (),
+        only_new=_paths(new, matches) if old.position is None else (),
         notes=notes_of_runs(old.report, new.report),
     )
+
+
+def _paths(found: Found, matched: Collection[int]) -> tuple[str, ...]:
+    """Of what is not matched."""
+    return tuple(each.path for at, each in found.results.items() if at not in matched)
 
 
 def _match(old: Found, new: Found) -> dict[int, int]:

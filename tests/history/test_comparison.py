@@ -208,7 +208,14 @@ def test_the_gate_is_not_passed_by_a_run_that_died() -> None:
     compared = compare([result("a.tflite"), result("b.tflite")], [result("a.tflite")], complete=False)
     with pytest.raises(GateError, match=r"b\.tflite is missing in the new run, which was not finished"):
         compared.require(1.05)
-    compare([result("a.tflite"), result("b.tflite")], [result("a.tflite")]).require(1.05)
+
+
+def test_the_gate_is_not_passed_by_an_artifact_that_is_gone() -> None:
+    old, new = report([result("a.tflite"), result("b.tflite")]), report([result("a.tflite")], run_id="new")
+    with pytest.raises(GateError, match=r"b\.tflite is missing in the new run$"):
+        compare_reports(Found(old), Found(new)).require(1.05)
+    compare_reports(Found(old), Found(new, 0)).require(1.05)
+    compare_reports(Found(old, 0), Found(new)).require(1.05)
 
 
 def test_the_gate_does_not_pass_what_has_no_ratio() -> None:

@@ -102,8 +102,13 @@ def test_a_delegate_that_took_fewer_operations_than_promised(
     with pytest.raises(GateError, match=f"accelerates {promised - 1} of 66 operations .* expected {promised}"):
         edgekit.benchmark(artifact, device=str(device), quick=True, history=False)
     command = [sys.executable, "-m", "edgekit", "benchmark", str(artifact), "--device", str(device), "--quick"]
-    done = subprocess.run([*command, "--no-history"], capture_output=True, text=True, check=False, timeout=120)
+    command += ["--no-history", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 5
+    document = json.loads(done.stdout)  # one document: what was measured, and why there is no more
+    assert document["error"]["exit_code"] == 5 and "as android-arm64 promises" in document["error"]["message"]
+    assert document["complete"] is False
+    assert [result["accelerated_ops"] for result in document["results"]] == [promised - 1]
     assert "as android-arm64 promises" in " ".join(done.stderr.split())
     assert list(phone.files.glob("session-*")) == []
     assert (phone.root / "fixed-performance").read_text().split() == ["true", "false"] * 2
