@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from edgekit.benchmarking.probe import MAXIMUM_SLOWDOWN
+from edgekit.benchmarking.results import MODERATE
 from edgekit.console.terminal import error_console, new_table, spell_number
 
 if TYPE_CHECKING:
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
 _MEGABYTE = 1e6
 _SLOWEST = 10
 _SLOW_GOVERNORS = ("powersave", "conservative")
-_HOT_STATUS = 2
-"""Android's THERMAL_STATUS_MODERATE: from here on it throttles visibly."""
+_LARGE_CV = 1.0
 
 # Two tables: one would not fit a terminal.
 _RATIO = "#ratio [95 % CI]"
@@ -137,7 +138,8 @@ def _notes(report: "Report") -> Iterator[str]:
     """What makes figures less than they seem."""
     if not report.complete:
         yield "not finished: these are the figures so far"
-    yield from merge_notes([(result.path, tuple(_notes_of(result))) for result in report.results])
+    planned = report.settings.get("rounds")
+    yield from merge_notes([(result.path, tuple(_notes_of(result, planned))) for result in report.results])
 
 
 def merge_notes(named: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
@@ -150,20 +152,41 @@ def merge_notes(named: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
         yield note if len(names) == len(named) else f"{', '.join(names)}: {note}"
 
 
-def _notes_of(result: "Result") -> Iterator[str]:
-    if result.throttled:
-        slower = f" ({result.slowdown:.2f}x slower)" if result.slowdown else ""
-        yield f"throttled{slower} and stayed so: not valid; cool the device and measure again"
-    elif not result.valid:
-        yield "not every round was measured: not valid"
+def _notes_of(result: "Result", planned: object) -> Iterator[str]:
+    yield from _faults(result, planned)
+    if result.throttled is None:
+        yield "throttling unknown: not every round was followed by a probe that answered"
+    if result.cv is not None and result.cv > _LARGE_CV:
+        yield "other programs have disturbed single runs: the percentiles and CV are theirs, the median stands"
     if not result.cores:
         yield "not pinned to cores: expect more spread"
     if result.state.governor in _SLOW_GOVERNORS:
         yield f"governor {result.state.governor}: slower than it could be, and less steady; set performance"
-    if result.state.thermal_status is not None and result.state.thermal_status >= _HOT_STATUS:
+    if result.state.thermal_status is not None and result.state.thermal_status >= MODERATE:
         yield f"thermal status {result.state.thermal_status} before measuring: the device was hot"
     if result.statistic != "runs":
         yield f"the median is that of {result.statistic}: {result.runner} does not tell each run"
+
+
+def _faults(result: "Result", planned: object) -> Iterator[str]:
+    """What makes a result not valid, or nearly so; ``planned`` are the rounds that were asked for."""
+    missing = isinstance(planned, int) and result.rounds < planned
+    if result.throttled:
+        yield f"throttled{_spell_throttling(result)} and stayed so: not valid; cool the device and measure again"
+    elif not result.valid and (missing or result.settled is not False):
+        yield "not every round was measured: not valid"
+    if result.settled is False:
+        most = not (result.valid or result.throttled or missing)
+        yield f"the warm-up did not settle in {'most rounds: not valid' if most else 'every round: expect more spread'}"
+
+
+def _spell_throttling(result: "Result") -> str:
+    """By what it was noticed."""
+    found = [f"{result.slowdown:.2f}x slower"] if result.slowdown and result.slowdown > MAXIMUM_SLOWDOWN else []
+    status = result.state_after.thermal_status
+    if status:
+        found.append(f"thermal status {status}")
+    return f" ({', '.join(found)})" if found else ""
 
 
 def cells(*texts: str) -> list[Text]:
@@ -172,5 +195,5 @@ def cells(*texts: str) -> list[Text]:
 
 
 def printable(text: str) -> str:
-    """A path that is not UTF-8 has characters that no terminal takes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Control characters as escapes: a newline in a file name would split a row. So is what is not UTF-8 in a path."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -82,13 +82,14 @@ def _figures(each: "Measurement") -> tuple[str, ...]:
 def _align(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Title and rows as lines of columns (``#`` begins the title of numbers); a narrow terminal would fold a table."""
     plain = [title.strip("#") for title in titles]
+    rows = [[printable(text) for text in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(plain, *rows, strict=True)]
     lines = []
     for row in (plain, *rows):
         gaps = [" " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)]
         each = zip(titles, row, gaps, strict=True)
         lines.append("  ".join(gap + text if title.startswith("#") else text + gap for title, text, gap in each))
-    return [printable(line.rstrip()) for line in lines]
+    return [line.rstrip() for line in lines]
 
 
 def show_run(report: "Report") -> None:

@@ -14,7 +14,7 @@ from edgekit.history.series import Plot
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NOT_VALID = "not valid (throttled, or not every round was measured)"
+NOT_VALID = "not valid (throttled, not settled, or not every round was measured)"
 SUFFIXES = (".png", ".svg")
 
 _INCHES = (9.0, 4.8)

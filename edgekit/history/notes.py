@@ -30,7 +30,10 @@ def why_invalid(result: Result) -> str | None:
     """Why a figure is not to be relied on; None when it is."""
     if result.valid and not result.throttled:
         return None
-    return "throttled" if result.throttled else "not valid: not every round was measured"
+    if result.throttled:
+        return "throttled"
+    unsettled = "the warm-up did not settle, or " if result.settled is False else ""
+    return f"not valid: {unsettled}not every round was measured"
 
 
 def _of_runs(old: Report, new: Report) -> Iterator[str]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edgekit.benchmarking.results import Report
+from edgekit.benchmarking.results import Report, State
 from edgekit.benchmarking.runners import OpTime
 from edgekit.console.benchmark import short_paths, show_report, spell_milliseconds
 from tests.history.reports import REPORTS, replace_state, report, result
@@ -56,7 +56,17 @@ def test_what_is_unknown_is_empty_and_not_zero() -> None:
         (replace_state(result(), governor="powersave"), "governor powersave"),
         (replace_state(result(), thermal_status=3), "thermal status 3"),
         (result(throttled=True, valid=False, slowdown=1.25), "throttled (1.25x slower) and stayed so: not valid"),
+        (result(throttled=True, valid=False, slowdown=1.0), "throttled and stayed so: not valid"),
+        (
+            replace(result(throttled=True, valid=False, slowdown=1.0), state_after=State(thermal_status=3)),
+            "throttled (thermal status 3) and stayed so: not valid",
+        ),
+        (result(throttled=None), "throttling unknown"),
         (result(valid=False), "not every round was measured: not valid"),
+        (result(valid=False, rounds=7, settled=False), "not every round was measured: not valid"),
+        (result(settled=False), "did not settle in every round: expect more spread"),
+        (result(settled=False, valid=False), "did not settle in most rounds: not valid"),
+        (result(cv=1.2), "other programs have disturbed single runs"),
         (
             result(statistic="round means", runner="MNNV2Basic"),
             "that of round means: MNNV2Basic does not tell each run",
@@ -122,3 +132,10 @@ def test_any_report_can_be_shown(written: Report, width: int) -> None:
 def test_a_name_with_brackets_is_no_markup() -> None:
     text = shown(report(results=[replace(result(), path="[red]x[bold].tflite")]))
     assert "[red]x[bold].tflite" in text
+
+
+def test_a_newline_in_a_name_splits_no_row() -> None:
+    text = shown(report(results=[result("a\nb\x1b[31m.tflite"), result("c.tflite")]))
+    rows = [line for line in text.splitlines() if r"a\nb\x1b[31m.tflite" in line]
+    assert len(rows) == 2 and all(len(row.split()) > 4 for row in rows)
+    assert "\x1b" not in text and not any(line.strip().startswith("b") for line in text.splitlines())

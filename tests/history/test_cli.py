@@ -92,6 +92,25 @@ def test_it_lists_the_newest_first(edgekit: Edgekit, recorded: Path) -> None:
     assert sum("throttled" in line for line in lines) == 1
 
 
+def test_a_newline_in_a_name_splits_no_row(edgekit: Edgekit, tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite3"
+    History(path).record(report("odd", [result("dist/a\nb.tflite"), result("dist/plain.tflite")]))
+    lines = edgekit(path).stdout.splitlines()
+    rows = [line for line in lines if ".tflite" in line]
+    assert len(lines) == 4 and len(rows) == 2 and r"a\nb.tflite" in rows[0]
+    assert rows[0].index("litert") == rows[1].index("litert"), "the escaped name has its width"
+    assert sum(r"a\nb.tflite" in line for line in edgekit(path, "show", "odd").stdout.splitlines()) >= 2
+
+
+def test_a_run_of_which_throttling_is_not_known_is_listed_so(edgekit: Edgekit, tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite3"
+    History(path).record(report("odd", [result(throttled=None)]))
+    document = json.loads(edgekit(path, "--json").stdout)
+    assert document["runs"][0]["results"][0]["throttled"] is None
+    assert "throttled" not in edgekit(path).stdout
+    assert "throttling unknown" in edgekit(path, "show", "odd").stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "runs"),
     [

@@ -123,7 +123,7 @@ def test_a_figure_names_every_series_also_odd_ones(tmp_path: Path) -> None:
     text = (tmp_path / "plot.svg").read_text()
     assert "<!-- ./_hidden -->" in text
     assert "<!-- a$b$c -->" in text or "<!-- a\\$b\\$c -->" in text
-    assert "<!-- not valid (throttled, or not every round was measured) -->" in text
+    assert "<!-- not valid (throttled, not settled, or not every round was measured) -->" in text
 
 
 def test_a_figure_that_cannot_be_written_keeps_the_old_one(tmp_path: Path) -> None:
