@@ -1,5 +1,6 @@
 """On which cores artifacts are measured, and the command prefix that keeps a program there."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from edgekit.benchmarking.executors import DeviceFacts, Executor
@@ -26,10 +27,22 @@ def choose_cores(executor: Executor, device: Device, threads: int) -> tuple[int,
 
 
 def fastest_cores(facts: DeviceFacts, threads: int) -> tuple[int, ...]:
-    """The cores with the highest maximum frequencies, ascending; of equals, the highest numbers."""
+    """The cores with the highest maximum frequencies, ascending; of equals, the highest numbers.
+
+    The hardware threads of one physical core share its arithmetic units: a second one of any core comes after the first
+    ones of all.
+    """
     maximum = facts.maximum_mhz or (None,) * len(facts.cores)
     ranked = sorted(zip(facts.cores, maximum, strict=True), key=lambda core: (core[1] or 0.0, core[0]), reverse=True)
-    return tuple(sorted(core for core, _ in ranked[:threads]))
+    physical = {core: group[0] for group in facts.siblings for core in group}
+    taken: Counter[int] = Counter()
+    turns = []
+    for core, _ in ranked:
+        own = physical.get(core, core)
+        turns.append((taken[own], core))
+        taken[own] += 1
+    turns.sort(key=lambda turn: turn[0])  # stable: among equals the faster ones stay first
+    return tuple(sorted(core for _, core in turns[:threads]))
 
 
 def pinned(command: Sequence[str], cores: Sequence[int]) -> list[str]:

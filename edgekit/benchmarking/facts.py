@@ -24,6 +24,10 @@ for core in /sys/devices/system/cpu/cpu[0-9]*; do
   khz=
   { read -r khz < "$core/cpufreq/cpuinfo_max_freq"; } 2>/dev/null
   [ -n "$khz" ] && echo "maximum_khz=${core##*cpu} $khz"
+  siblings=
+  { read -r siblings < "$core/topology/thread_siblings_list"; } 2>/dev/null
+  [ -n "$siblings" ] || { read -r siblings < "$core/topology/core_cpus_list"; } 2>/dev/null
+  echo "siblings=$siblings"
 done
 if command -v getprop >/dev/null 2>&1; then
   for key in ro.product.manufacturer ro.product.model ro.product.cpu.abi ro.soc.manufacturer ro.soc.model \
@@ -87,6 +91,7 @@ def parse_facts(values: Values, name: str, kind: str) -> DeviceFacts:
         fingerprint=first(values, "ro.build.fingerprint") or first(values, "kernel"),
         cores=cores,
         maximum_mhz=tuple(maximum.get(core) for core in cores),
+        siblings=_siblings(values),
     )
 
 
@@ -118,6 +123,11 @@ def _maximum_mhz(values: Values) -> Iterator[tuple[int, float | None]]:
         frequency = number(khz)
         for each in parse_cores(core):
             yield each, frequency / 1000 if frequency else None
+
+
+def _siblings(values: Values) -> tuple[tuple[int, ...], ...]:
+    groups = {parse_cores(text) for text in values.get("siblings", ())}
+    return tuple(sorted(group for group in groups if len(group) > 1))
 
 
 def _model(values: Values) -> str | None:

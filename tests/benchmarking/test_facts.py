@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.benchmarking.executors import Completed, DeviceFacts
-from edgekit.benchmarking.facts import parse_cores, parse_facts, read_facts
+from edgekit.benchmarking.facts import FACTS_SCRIPT, parse_cores, parse_facts, read_facts
 from edgekit.benchmarking.shell import Run, parse_values
 from edgekit.errors import DeviceError
 from tests.benchmarking.test_state import SHELLS
@@ -97,6 +97,22 @@ def test_what_is_no_list_of_cores_has_none(text: str) -> None:
 @settings(deadline=None)
 def test_lists_of_cores_are_read(cores: set[int]) -> None:
     assert parse_cores(",".join(map(str, cores))) == tuple(sorted(cores))
+
+
+def test_hardware_threads_of_one_core_are_told_once() -> None:
+    lines = "".join(f"siblings={text}\n" for text in ("0,8", "1,9", "0,8", "1,9", "2", "3", "4-5", "4-5", "", "x"))
+    assert facts(lines).siblings == ((0, 8), (1, 9), (4, 5))
+    assert recorded("pixel", "adb").siblings == ()
+
+
+def test_the_script_asks_the_kernel_for_hardware_threads(tmp_path: Path) -> None:
+    for core, siblings in enumerate(("0-1", "0-1", "2-3", "2-3")):
+        folder = tmp_path / f"cpu{core}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / ("thread_siblings_list" if core < 2 else "core_cpus_list")).write_text(siblings + "\n")
+    script = FACTS_SCRIPT.replace("/sys/devices/system/cpu", str(tmp_path))
+    found = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert found.stderr == "" and facts(found.stdout).siblings == ((0, 1), (2, 3))
 
 
 @pytest.mark.parametrize("core", ["x", "", "9" * 5000, "-1", "²"])

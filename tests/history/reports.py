@@ -128,6 +128,7 @@ _DEVICES = st.builds(
     fingerprint=_OPTIONAL_TEXTS,
     cores=st.lists(_INTEGERS, max_size=3).map(tuple),
     maximum_mhz=st.lists(_OPTIONAL_FLOATS, max_size=3).map(tuple),
+    siblings=st.lists(st.lists(_INTEGERS, max_size=2).map(tuple), max_size=2).map(tuple),
 )
 REPORTS = st.builds(
     Report,

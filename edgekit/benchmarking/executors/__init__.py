@@ -26,7 +26,8 @@ class DeviceFacts:
 
     ``abi`` is in Android's words (arm64-v8a, armeabi-v7a, x86_64, riscv64) for every kind of device; ``os`` is like
     "Android 14 (API 34)" or "Debian GNU/Linux 12 (bookworm)". ``cores`` are the numbers of the cores that may be used,
-    ``maximum_mhz`` the highest frequency of each of them, in that order.
+    ``maximum_mhz`` the highest frequency of each of them, in that order. ``siblings`` are the groups of cores that are
+    hardware threads of one physical core (SMT), also of those that may not be used; none on most ARM processors.
     """
 
     name: str
@@ -38,6 +39,8 @@ class DeviceFacts:
     fingerprint: str | None = None
     cores: tuple[int, ...] = ()
     maximum_mhz: tuple[float | None, ...] = ()
+    fixed_performance: bool | None = None
+    siblings: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
