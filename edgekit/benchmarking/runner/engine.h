@@ -18,7 +18,7 @@ struct tensor {
     size_t bytes;
 };
 
-/* The mean time of one operation per inference. `accelerated`: 1 yes, 0 no, -1 unknown. */
+/* The time of one operation per inference, a trimmed_mean (measure.h). `accelerated`: 1 yes, 0 no, -1 unknown. */
 struct op_time {
     const char *op;
     const char *node;

@@ -10,6 +10,7 @@
 
 #include "litert.h"
 #include "litert_ops.h"
+#include "measure.h"
 #include "process.h"
 
 /* Runs before the counted ones. */
@@ -27,10 +28,11 @@ struct node {
 
 /* One event of a run: an operation of the interpreter, or an operator of the delegate. */
 struct slot {
-    const char *tag;
+    char *tag;
     bool is_delegated;
     uint64_t number, subgraph;
-    double total_us;
+    double us;       /* of the run that was read last, in the end the mean */
+    double *run_us;  /* of each run */
     int node;
 };
 
@@ -86,20 +88,24 @@ static size_t read_slots(litert_handle profiler, struct slot **slots) {
         memcpy(&end, events + (i + 1) * size - sizeof end, sizeof end);
         if (event.type != LITERT_OPERATOR_EVENT && event.type != LITERT_DELEGATE_EVENT) continue;
         bool is_delegated = event.type == LITERT_DELEGATE_EVENT;
-        (*slots)[found++] = (struct slot){copy(event.tag), is_delegated, end.node, end.subgraph,
-                                          (double)event.elapsed_us, NO_NODE};
+        (*slots)[found++] = (struct slot){copy(event.tag ? event.tag : ""), is_delegated, end.node, end.subgraph,
+                                          (double)event.elapsed_us, NULL, NO_NODE};
     }
     free(events);
     return found;
 }
 
-static void add_run(struct slot *slots, size_t count, litert_handle profiler) {
+static void add_run(struct slot *slots, size_t count, int run, litert_handle profiler) {
     struct slot *more;
     size_t found = read_slots(profiler, &more);
-    for (size_t i = 0; i < count && i < found; i++) slots[i].total_us += more[i].total_us;
+    for (size_t i = 0; i < found; i++) {
+        if (i < count) slots[i].run_us[run] = more[i].us;
+        free(more[i].tag);
+    }
+    free(more);
 }
 
-/* The slots of `runs` runs, their times added. */
+/* The slots of `runs` runs with their mean times. */
 static size_t collect(const struct litert_model *model, int runs, struct slot **slots) {
     litert_handle profiler;
     size_t count = 0;
@@ -110,9 +116,15 @@ static size_t collect(const struct litert_model *model, int runs, struct slot **
         CHECK(StartProfiler(profiler), INFERENCE_FAILED);
         run_litert(model);
         CHECK(StopProfiler(profiler), INFERENCE_FAILED);
-        if (i == 0) count = read_slots(profiler, slots);
-        else add_run(*slots, count, profiler);
+        if (i == 0) {
+            count = read_slots(profiler, slots);
+            for (size_t j = 0; j < count; j++) {
+                (*slots)[j].run_us = allocate((size_t)runs * sizeof(double));
+                (*slots)[j].run_us[0] = (*slots)[j].us;
+            }
+        } else add_run(*slots, count, i, profiler);
     }
+    for (size_t i = 0; i < count; i++) (*slots)[i].us = trimmed_mean((*slots)[i].run_us, (size_t)runs);
     return count;
 }
 
@@ -200,7 +212,7 @@ static void match_all(struct slot *slots, size_t slot_count, struct node *nodes,
 }
 
 /* One entry per operation of the file; operators without a node have their own. */
-static size_t to_ops(const struct slot *slots, size_t slot_count, const struct node *nodes, int runs,
+static size_t to_ops(const struct slot *slots, size_t slot_count, const struct node *nodes,
                      struct op_time **result) {
     struct op_time *ops = allocate(slot_count * sizeof *ops);
     size_t count = 0;
@@ -213,7 +225,7 @@ static size_t to_ops(const struct slot *slots, size_t slot_count, const struct n
             const char *node = is_known ? nodes[slot->node].output : "";
             ops[count++] = (struct op_time){op, node, 0, slot->is_delegated};
         }
-        ops[count - 1].mean_us += slot->total_us / runs;
+        ops[count - 1].mean_us += slot->us;
         previous = slot->node;
     }
     *result = ops;
@@ -243,5 +255,5 @@ size_t profile_litert(const struct options *options, int runs, struct op_time **
     *delegation = count_delegated(slots, slot_count, nodes, node_count);
     if (!ops) return 0;
     match_all(slots, slot_count, nodes, node_count);
-    return to_ops(slots, slot_count, nodes, runs, ops);
+    return to_ops(slots, slot_count, nodes, ops);
 }

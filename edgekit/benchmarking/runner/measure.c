@@ -55,6 +55,19 @@ static double median(const struct times *times) {
     return ((double)times->values[middle - 1] + (double)times->values[middle]) / 2;
 }
 
+static int compare_numbers(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+double trimmed_mean(double *values, size_t count) {
+    size_t cut = count / 10;
+    double sum = 0;
+    qsort(values, count, sizeof *values, compare_numbers);
+    for (size_t i = cut; i < count - cut; i++) sum += values[i];
+    return sum / (double)(count - 2 * cut);
+}
+
 static bool is_full(const struct times *window, int64_t total_ns, int64_t last_ns) {
     if (last_ns > slow_run_ns) return window->count >= slow_window_runs;
     return window->count >= window_runs && total_ns >= window_ns;

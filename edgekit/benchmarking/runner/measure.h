@@ -21,6 +21,9 @@ struct timing {
 /* The monotonic clock, in nanoseconds. */
 int64_t now_ns(void);
 
+/* The mean without the slowest and the fastest tenth, which say more of the machine than of the model. Sorts. */
+double trimmed_mean(double *values, size_t count);
+
 /* The first run, the warm-up and the timed runs. */
 struct timing measure(void (*run)(void), const struct limits *limits);
 #endif

@@ -206,7 +206,7 @@ static const void *get_output(size_t index, size_t *bytes) {
 void load_onnxruntime(const struct options *options, struct engine *engine) {
     ort_handle session = measured.session = open_session(options, NULL);
     struct side inputs = {ort.SessionGetInputName, ort.SessionGetInputTypeInfo, .is_input = true};
-    struct side outputs = {ort.SessionGetOutputName, ort.SessionGetOutputTypeInfo};
+    struct side outputs = {ort.SessionGetOutputName, ort.SessionGetOutputTypeInfo, .is_input = false};
     check_ort(ort.SessionGetInputCount(session, &inputs.count), MODEL_REFUSED);
     check_ort(ort.SessionGetOutputCount(session, &outputs.count), MODEL_REFUSED);
     engine->inputs = make_values(session, &inputs);

@@ -1,4 +1,7 @@
-/* Per-operation times from the JSON file that a session of onnxruntime writes when it profiles. */
+/* Per-operation times from the JSON file that a session of onnxruntime writes when it profiles: one event per line,
+ * written when what it times has ended. Events of nodes come before that of the execution of their graph, and that of
+ * the main graph before that of the run. Operations are those of the main graph: the time of a Loop or an If has in it
+ * all that it runs. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
@@ -7,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "measure.h"
 #include "ort.h"
 #include "process.h"
 
@@ -30,10 +34,12 @@ static const char *value_of(const char *line, const char *key) {
 /* A copy of the JSON string at `text`, its escapes of one character undone; "" when there is none. */
 static char *string_at(const char *text) {
     if (!text || *text != '"') return copy("");
-    char *found = allocate(strlen(text)), *end = found;
-    for (text++; *text && *text != '"'; text++) {
-        if (*text == '\\' && text[1]) text++;
-        *end++ = *text;
+    size_t length = 1;
+    while (text[length] && text[length] != '"') length += text[length] == '\\' && text[length + 1] ? 2 : 1;
+    char *found = allocate(length), *end = found;
+    for (const char *at = text + 1; at < text + length; at++) {
+        if (*at == '\\' && at + 1 < text + length) at++;
+        *end++ = *at;
     }
     return found;
 }
@@ -52,60 +58,115 @@ static void restore_source_name(char *name) {
     if (!strncmp(mark, fused, strlen(fused))) *mark = 0;
 }
 
-/* The name of the node that an event of a kernel is about: its name without the ending; else NULL. */
-static char *node_of(const char *line) {
-    static const char ending[] = "_kernel_time";
-    char *category = string_at(value_of(line, "cat"));
-    if (strcmp(category, "Node")) return NULL;
-    char *name = string_at(value_of(line, "name"));
-    size_t length = strlen(name);
-    if (length < strlen(ending) || strcmp(name + length - strlen(ending), ending)) return NULL;
-    name[length - strlen(ending)] = 0;
-    restore_source_name(name);
-    return name;
+/* One operation: its time in each counted run. */
+struct op {
+    char *op, *node;
+    double *times_us;
+};
+
+/* A node's event whose run has not ended yet. */
+struct event {
+    char *op, *node;
+    long long start_us, took_us;
+};
+
+struct reader {
+    int runs, run; /* how many are counted, and the number of this one: negative while warming up */
+    struct op *ops;
+    size_t op_count, next;
+    struct event *events;
+    size_t event_count;
+    long long ended_graph_us; /* when the graph began whose execution was the last event; negative for none */
+};
+
+static void *grow(void *list, size_t count, size_t size) {
+    enum { STEP = 256 };
+    if (count % STEP) return list;
+    list = realloc(list, (count + STEP) * size);
+    if (!list) fail(INFERENCE_FAILED, "no memory for %zu operations", count);
+    return list;
 }
 
-/* The entry of a node; each run lists the nodes in the same order, so the one after the last found is tried first. */
-static struct op_time *find(struct op_time *ops, size_t count, const char *op, const char *node) {
-    static size_t next;
-    for (size_t i = 0; i < count; i++) {
-        struct op_time *candidate = &ops[(next + i) % count];
-        if (strcmp(candidate->node, node) || strcmp(candidate->op, op)) continue;
-        next = (size_t)(candidate - ops) + 1;
+/* The operation of an event; each run has the same order, so the one after the last found is tried first. */
+static struct op *find(struct reader *reader, const struct event *event) {
+    for (size_t i = 0; i < reader->op_count; i++) {
+        size_t number = (reader->next + i) % reader->op_count;
+        struct op *candidate = &reader->ops[number];
+        if (strcmp(candidate->node, event->node) || strcmp(candidate->op, event->op)) continue;
+        reader->next = number + 1;
         return candidate;
     }
-    return NULL;
+    reader->ops = grow(reader->ops, reader->op_count, sizeof *reader->ops);
+    struct op *op = &reader->ops[reader->op_count++];
+    *op = (struct op){copy(event->op), copy(event->node), allocate((size_t)reader->runs * sizeof(double))};
+    return op;
 }
 
-/* The mean over `runs` runs: of every node, all events but those of the warm-up. Nodes are in the order of their first
- * event, which is the order in which they run. */
-static size_t read_events(FILE *file, int runs, struct op_time **result) {
-    struct op_time *ops = NULL;
-    int *seen = NULL;
-    size_t count = 0, capacity = 0;
+static void drop_events(struct reader *reader, size_t from) {
+    for (size_t i = from; i < reader->event_count; i++) {
+        free(reader->events[i].op);
+        free(reader->events[i].node);
+    }
+    reader->event_count = from;
+}
+
+/* What follows the execution of a graph tells which one it was: unless the run ends, that of a node. */
+static void leave_nested_graph(struct reader *reader) {
+    size_t count = reader->event_count;
+    if (reader->ended_graph_us < 0) return;
+    while (count && reader->events[count - 1].start_us >= reader->ended_graph_us) count--;
+    drop_events(reader, count);
+    reader->ended_graph_us = -1;
+}
+
+static void end_run(struct reader *reader) {
+    bool is_counted = reader->run >= 0 && reader->run < reader->runs;
+    for (size_t i = 0; is_counted && i < reader->event_count; i++)
+        find(reader, &reader->events[i])->times_us[reader->run] += (double)reader->events[i].took_us;
+    drop_events(reader, 0);
+    reader->ended_graph_us = -1;
+    reader->run++;
+}
+
+/* The event of a kernel is called after its node. */
+static void add_event(struct reader *reader, const char *line, char *name) {
+    static const char ending[] = "_kernel_time";
+    size_t length = strlen(name);
+    const char *start = value_of(line, "ts"), *duration = value_of(line, "dur");
+    if (length < strlen(ending) || strcmp(name + length - strlen(ending), ending) || !start || !duration) return;
+    name[length - strlen(ending)] = 0;
+    restore_source_name(name);
+    leave_nested_graph(reader);
+    reader->events = grow(reader->events, reader->event_count, sizeof *reader->events);
+    reader->events[reader->event_count++] =
+        (struct event){string_at(value_of(line, "op_name")), copy(name), atoll(start), atoll(duration)};
+}
+
+static void read_event(struct reader *reader, const char *line) {
+    char *category = string_at(value_of(line, "cat")), *name = string_at(value_of(line, "name"));
+    const char *start = value_of(line, "ts");
+    if (!strcmp(category, "Node")) add_event(reader, line, name);
+    else if (!strcmp(name, "model_run")) end_run(reader);
+    else if (!strcmp(name, "SequentialExecutor::Execute") && start) {
+        leave_nested_graph(reader);
+        reader->ended_graph_us = atoll(start);
+    }
+    free(category);
+    free(name);
+}
+
+/* Operations are in the order in which they run. */
+static size_t read_file(FILE *file, int runs, struct op_time **result) {
+    struct reader reader = {.runs = runs, .run = -WARMUP_RUNS, .ended_graph_us = -1};
     char *line = NULL;
     size_t size = 0;
-    while (getline(&line, &size, file) > 0) {
-        char *node = node_of(line);
-        const char *duration = value_of(line, "dur");
-        if (!node || !duration) continue;
-        char *op = string_at(value_of(line, "op_name"));
-        struct op_time *known = find(ops, count, op, node);
-        if (!known) {
-            if (count == capacity) {
-                capacity = capacity ? 2 * capacity : 256;
-                ops = realloc(ops, capacity * sizeof *ops);
-                seen = realloc(seen, capacity * sizeof *seen);
-                if (!ops || !seen) fail(INFERENCE_FAILED, "no memory for %zu operations", capacity);
-            }
-            seen[count] = 0;
-            ops[count] = (struct op_time){op, node, 0, -1};
-            known = &ops[count++];
-        }
-        if (seen[known - ops]++ >= WARMUP_RUNS) known->mean_us += atof(duration) / runs;
+    while (getline(&line, &size, file) > 0) read_event(&reader, line);
+    *result = allocate(reader.op_count * sizeof **result);
+    for (size_t i = 0; i < reader.op_count; i++) {
+        const struct op *op = &reader.ops[i];
+        (*result)[i] = (struct op_time){op->op, op->node, trimmed_mean(op->times_us, (size_t)runs), -1};
     }
-    *result = ops;
-    return count;
+    return reader.op_count;
 }
 
 size_t profile_ort(const struct options *options, int runs, struct op_time **ops, struct delegation *delegation) {
@@ -118,7 +179,7 @@ size_t profile_ort(const struct options *options, int runs, struct op_time **ops
     check_ort(ort.SessionEndProfiling(session, allocator, &path), INFERENCE_FAILED);
     FILE *file = fopen(path, "r");
     if (!file) fail(INPUT_OUTPUT, "%s: %s", path, strerror(errno));
-    size_t count = read_events(file, runs, ops);
+    size_t count = read_file(file, runs, ops);
     fclose(file);
     remove(path);
     return count;

@@ -34,7 +34,7 @@ WINDOWS_AT_LEAST = 2  # what it takes to compare; the warm-up lasts until then e
 
 MOST_RUNS, MOST_THREADS, LONGEST_S = 1_000_000_000, 1024, 1_000_000
 
-# A profile is a mean over at least this many runs, and over as many as this long takes.
+# A profile is a mean (mean_times) over at least this many runs, and over as many as this long takes.
 PROFILE_RUNS, PROFILE_RUNS_AT_MOST, PROFILE_NS = 10, 200, 300_000_000
 PROFILE_WARMUP_RUNS = 3
 
@@ -308,10 +308,9 @@ class Mnn(Engine):
 
     def profile(self, runs: int) -> list[dict[str, Any]]:
         """See :class:`Engine`."""
-        times: dict[tuple[str, str], float] = {}
-        for number in range(runs + PROFILE_WARMUP_RUNS):
-            counted = 1e-3 / runs if number >= PROFILE_WARMUP_RUNS else 0.0
-            self._run_with_times(times, counted)
+        for _ in range(PROFILE_WARMUP_RUNS):
+            self._run_with_times()
+        times = mean_times([self._run_with_times() for _ in range(runs)])
         has_int8 = any("DT_INT8" in kind for kind, _ in times)
         return [
             {"op": kind.split()[0], "node": name, "mean_us": us, "accelerated": "DT_INT8" in kind if has_int8 else None}
@@ -323,7 +322,9 @@ class Mnn(Engine):
         if code:
             raise Failure(INFERENCE_FAILED, f"MNN: error code {code}")
 
-    def _run_with_times(self, times: dict[tuple[str, str], float], factor: float) -> None:
+    def _run_with_times(self) -> dict[tuple[str, str], float]:
+        """The microseconds that each operation, by its kind and name, took in one run."""
+        times: dict[tuple[str, str], float] = {}
         started = [0]
 
         def begin(tensors: Any, operation: Any) -> bool:
@@ -333,11 +334,12 @@ class Mnn(Engine):
         def end(tensors: Any, operation: Any) -> bool:
             taken = time.perf_counter_ns() - started[0]
             key = operation.getType().strip() or "?", operation.getName()
-            times[key] = times.get(key, 0.0) + taken * factor
+            times[key] = times.get(key, 0.0) + taken / 1e3
             return True
 
         self.before_run()
         self.interpreter.runSessionWithCallBackInfo(self.session, begin, end)
+        return times
 
     def _tensor(self, name: str, tensor: Any) -> Tensor:
         mnn = self.module
@@ -356,17 +358,48 @@ class Mnn(Engine):
 RUNTIMES: dict[str, type[Engine]] = {"litert": LiteRt, "onnxruntime": OnnxRuntime, "mnn": Mnn}
 
 
+def mean_times(runs: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, str], float]:
+    """The mean of each operation's times, without the slowest and the fastest tenth of the runs.
+
+    Those say more of the machine than of the model.
+    """
+    operations = dict.fromkeys(key for run in runs for key in run)
+    cut = len(runs) // 10
+    means = {}
+    for key in operations:
+        times = sorted(run.get(key, 0.0) for run in runs)[cut : len(runs) - cut]
+        means[key] = sum(times) / len(times)
+    return means
+
+
 def onnxruntime_profile(events: list[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
-    """The mean time of every node over the last ``runs`` runs, in the order in which they run."""
-    durations: dict[tuple[str, str], list[float]] = {}
+    """The mean time of every node over the last ``runs`` runs, in the order in which they run.
+
+    An event is written when what it times has ended: those of nodes before that of the execution of their graph, and
+    that of the main graph before that of the run. Operations are those of the main graph: the time of a Loop or an If
+    has that of all that it runs.
+    """
+    found: list[dict[tuple[str, str], float]] = []
+    nodes: list[tuple[tuple[str, str], int, int]] = []  # of this run: which, begin, duration
+    ended_graph: int | None = None  # when the graph began whose execution was the last event
     ending = "_kernel_time"
     for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(ending):
-            key = event["args"]["op_name"], source_name(event["name"][: -len(ending)])
-            durations.setdefault(key, []).append(event["dur"])
+        is_node = event.get("cat") == "Node" and event["name"].endswith(ending)
+        if event["name"] == "model_run":
+            found.append({})
+            for key, _, duration in nodes:
+                found[-1][key] = found[-1].get(key, 0.0) + duration
+            nodes, ended_graph = [], None
+        elif is_node or event["name"] == "SequentialExecutor::Execute":
+            while ended_graph is not None and nodes and nodes[-1][1] >= ended_graph:
+                nodes.pop()  # of a graph inside a node
+            ended_graph = None if is_node else event["ts"]
+            if is_node:
+                key = event["args"]["op_name"], source_name(event["name"][: -len(ending)])
+                nodes.append((key, event["ts"], event["dur"]))
     return [
-        {"op": op, "node": node, "mean_us": sum(values[-runs:]) / runs, "accelerated": None}
-        for (op, node), values in durations.items()
+        {"op": op, "node": node, "mean_us": mean, "accelerated": None}
+        for (op, node), mean in mean_times(found[-runs:]).items()
     ]
 
 
