@@ -88,7 +88,8 @@ void write_outputs(const char *folder, const struct engine *engine) {
         char path[4096];
         size_t bytes;
         const void *content = engine->get_output(i, &bytes);
-        snprintf(path, sizeof path, "%s/%zu.bin", folder, i);
+        if (snprintf(path, sizeof path, "%s/%zu.bin", folder, i) >= (int)sizeof path)
+            fail(INPUT_OUTPUT, "%s: the path is too long", folder);
         FILE *file = fopen(path, "wb");
         if (!file || fwrite(content, 1, bytes, file) != bytes || fclose(file))
             fail(INPUT_OUTPUT, "%s: %s", path, strerror(errno));

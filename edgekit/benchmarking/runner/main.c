@@ -105,7 +105,7 @@ int main(int count, char **arguments) {
     print_count("partitions", delegation.partitions);
     print_profile(ops, op_count);
     printf("}\n");
-    if (fflush(stdout)) fail(INPUT_OUTPUT, "cannot write the result");
+    if (fflush(stdout) || ferror(stdout)) fail(INPUT_OUTPUT, "cannot write the result");
     /* The runtime's threads and destructors need no farewell, and some crash on it. */
     _Exit(DONE);
 }

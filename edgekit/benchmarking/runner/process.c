@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { NOT_CAPTURING = -1 };
@@ -56,12 +56,24 @@ char *copy(const char *text) {
     return strcpy(memory, text);
 }
 
+/* A file that goes with the process. Old C libraries (glibc before 2.27, Android's before API 30) have no memfd_create
+ * for what their kernels can. */
+static int temporary_file(void) {
+    int file = (int)syscall(SYS_memfd_create, "edgekit-runner", 0u);
+    if (file >= 0) return file;
+    FILE *on_disk = tmpfile();
+    return on_disk ? fileno(on_disk) : NOT_CAPTURING;
+}
+
 void capture_log(void) {
-    log_file = memfd_create("edgekit-runner", 0);
+    log_file = temporary_file();
     if (log_file < 0) return;
     fflush(stderr);
     standard_error = dup(STDERR_FILENO);
-    dup2(log_file, STDERR_FILENO);
+    if (standard_error >= 0 && dup2(log_file, STDERR_FILENO) >= 0) return;
+    if (standard_error >= 0) close(standard_error);
+    close(log_file);
+    log_file = standard_error = NOT_CAPTURING;
 }
 
 const char *release_log(void) {

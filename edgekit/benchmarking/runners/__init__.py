@@ -67,8 +67,8 @@ class Workload:
 class OpTime:
     """The time of one operation of the file per inference; ``node`` is its name in the file.
 
-    edgekit's runners leave the slowest and the fastest tenth of the runs out of the mean. Operations inside a Loop or an
-    If are a part of it.
+    edgekit's runners leave the slowest and the fastest tenth of the runs out of the mean. Operations inside a Loop or
+    an If are a part of it.
     """
 
     op: str

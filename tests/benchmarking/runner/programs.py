@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -52,6 +52,7 @@ def run(
     folder: Path,
     *flags: str,
     feeds: Mapping[str, np.ndarray] | None = None,
+    stdout: int | IO[str] = subprocess.PIPE,
     **changed: str,
 ) -> Ended:
     """Run ``program`` on ``model`` in ``folder``; ``min_runs="5"`` changes a flag of FLAGS."""
@@ -63,8 +64,8 @@ def run(
     for number, (name, array) in enumerate((feeds or {}).items()):
         array.tofile(folder / f"{number}.in")
         command += ["--input", f"{name}={folder / f'{number}.in'}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300)
-    lines = done.stdout.splitlines()
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=folder, timeout=300)
+    lines = (done.stdout or "").splitlines()
     outputs = sorted((folder / "out").glob("*.bin"), key=lambda path: int(path.stem))
     return Ended(
         done.returncode,

@@ -35,6 +35,16 @@ def test_builds_once(compiler, cache):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("missing", ["memfd_create", "aligned_alloc"])
+def test_asks_for_no_function_that_android_had_not_always(missing, compiler, tmp_path):
+    command = [*build._host_compiler(), "-std=c11", f"-D{missing}=not_in_this_library"]
+    sources = [source for source in build._source_files() if source.suffix == ".c"]
+    done = subprocess.run(
+        [*command, *sources, "-o", tmp_path / "runner", "-ldl", "-lm"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_other_sources_are_another_program(compiler, cache, monkeypatch, tmp_path):
     path = build_runner(host_abi(), for_this_machine=True)
     changed = tmp_path / "sources"

@@ -270,6 +270,22 @@ def test_refuses_wrong_inputs(program, models, tmp_path):
     assert run(program, models["onnx"], tmp_path, "--input", "image=/no/such/file").exit_code == 6
 
 
+def test_a_result_that_cannot_be_written_is_an_error(program, models, tmp_path):
+    with Path("/dev/full").open("w") as full:
+        ended = run(program, models["onnx"], tmp_path, min_runs="2000", stdout=full)
+    assert ended.exit_code == 6
+    assert "edgekit-runner: " in reason(ended)
+
+
+def test_says_why_when_the_log_cannot_be_kept(tmp_path):
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(bytes(100))
+    # One file at a time, besides the three: none for the log and for where it went before.
+    ended = run(("sh", "-c", 'ulimit -n 4; exec "$0" "$@"', *native()), bad, tmp_path)
+    assert ended.exit_code == 4, ended.stderr
+    assert reason(ended).startswith("edgekit-runner: LiteRT: CreateModelFromFile failed")
+
+
 @pytest.mark.parametrize(
     "changed",
     [
