@@ -116,7 +116,7 @@ def _journal(settings: BenchmarkSettings) -> Journal:
     if settings.out is not None:
         file = ReportFile(settings.out)
         file.require_writable()
-        journals.append(file.write)
+        journals.append(_Writer(file).write)
     if settings.history:
         journals.append(_Recorder().record)
     if settings.journal is not None:
@@ -127,6 +127,22 @@ def _journal(settings: BenchmarkSettings) -> Journal:
             each(report)
 
     return journal
+
+
+class _Writer:
+    """Writes the file of ``--out``; a disk that fills up ends no measurement, and may have room again later."""
+
+    def __init__(self, file: ReportFile) -> None:
+        self._file = file
+        self._warned = False
+
+    def write(self, report: Report) -> None:
+        try:
+            self._file.write(report)
+        except UsageError as error:
+            if not self._warned:
+                _log.warning("%s; measuring goes on", error)
+            self._warned = True
 
 
 class _Recorder:

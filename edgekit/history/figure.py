@@ -3,12 +3,12 @@
 import importlib.util
 import io
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DependencyError, HistoryError, UsageError
+from edgekit.files import replace_file
 from edgekit.history.series import Plot
 
 if TYPE_CHECKING:
@@ -37,13 +37,10 @@ def save_figure(plot: Plot, path: Path) -> None:
     """
     require_figure(path)
     content = _draw(plot, path.suffix.lower()[1:])
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(content)
-        staged.replace(path)
+        replace_file(path, content)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise HistoryError(f"{path}: cannot be written: {error.strerror}; expected a place for a file") from error
 
 

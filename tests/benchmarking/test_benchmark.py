@@ -1,6 +1,7 @@
 """The whole flow on this machine, with the real runtimes; short, so the figures mean little and none is asserted."""
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgekit.benchmarking.benchmark import benchmark
+from edgekit.benchmarking.report_file import ReportFile
 from edgekit.benchmarking.results import Report
 from edgekit.benchmarking.runners import Limits
 from edgekit.benchmarking.schedule import Schedule
@@ -123,6 +125,23 @@ def test_a_file_that_no_runtime_takes_is_one_line(device: str, tmp_path: Path, h
             short(tmp_path / name, device)
         assert name in str(raised.value) and "\n" not in str(raised.value)
     assert not history.exists(), "nothing was measured"
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_measurement(
+    toy_export: Path, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write, failures = ReportFile.write, iter([True, True])
+
+    def full(file: ReportFile, report: Report) -> None:
+        if next(failures, False):
+            raise UsageError(f"--out {file.path}: cannot be written (No space left on device)")
+        write(file, report)
+
+    monkeypatch.setattr(ReportFile, "write", full)
+    with caplog.at_level(logging.WARNING, "edgekit"):
+        report = short(toy_export / "x86-64/toy.tflite", device, out=tmp_path / "out.json")
+    assert report.complete and json.loads((tmp_path / "out.json").read_text())["complete"] is True
+    assert caplog.text.count("No space left on device") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-import errno
 import json
 import os
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_the_file_is_replaced_by_a_whole_document(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
 
 
+@pytest.fixture
+def room() -> Iterator[Callable[[int], None]]:
+    """Sets how many bytes a file may have, as a quota would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize("name", ["missing/out.json", "file/out.json", "folder"])
 def test_a_place_where_nothing_can_be_written_is_told_first(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
@@ -30,16 +39,41 @@ def test_a_place_where_nothing_can_be_written_is_told_first(tmp_path: Path, name
         ReportFile(tmp_path / name).require_writable()
 
 
-def test_a_disk_that_fills_up_leaves_the_document_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_the_document_before(tmp_path: Path, room: Callable[[int], None]) -> None:
     file = ReportFile(tmp_path / "out.json")
     file.write(draft(FakeExecutor()))
-
-    def full(path: Path, text: str, encoding: str) -> None:
-        path.write_bytes(text.encode()[:10])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(UsageError, match=r"cannot be written \(No space left on device\)"):
+    room(10)
+    with pytest.raises(UsageError, match=r"cannot be written \(File too large\)"):
         file.write(draft(FakeExecutor()))
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
     assert json.loads((tmp_path / "out.json").read_text())["schema"] == 1
+
+
+def test_the_file_may_be_read_by_whom_any_new_file_may(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    ReportFile(tmp_path / "out.json").write(draft(FakeExecutor()))
+    assert (tmp_path / "out.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_link_that_waits_in_the_folder_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0" * 2 * count)
+    for name in (f".out.json.{os.getpid()}", f".edgekit-{'0' * 16}"):
+        (folder / name).symlink_to(victim)
+    with pytest.raises(UsageError, match="File exists"):
+        ReportFile(folder / "out.json").write(draft(FakeExecutor()))
+    monkeypatch.undo()
+    ReportFile(folder / "out.json").write(draft(FakeExecutor()))
+    assert victim.read_text() == "precious" and not (folder / "out.json").is_symlink()
+
+
+def test_a_place_that_becomes_a_folder_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(UsageError, match="Is a directory"):
+        ReportFile(tmp_path / "out.json").write(draft(FakeExecutor()))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]

@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import ascii_uppercase
@@ -134,6 +135,14 @@ def test_a_figure_that_cannot_be_written_keeps_the_old_one(tmp_path: Path) -> No
     with pytest.raises(HistoryError, match=r"folder\.png: cannot be written"):
         save_figure(plot([1.0]), tmp_path / "folder.png")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_a_figure_is_not_written_through_a_link_that_waits_beside_it(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f".plot.svg.{os.getpid()}").symlink_to(tmp_path / "victim")
+    save_figure(plot([1.0]), tmp_path / "plot.svg")
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 @pytest.mark.parametrize(("text", "ago"), [("90min", 5400), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)])
