@@ -12,7 +12,7 @@ _TEMPERATURE_C = 10.0
 _MOST = 6
 _LONGEST = 40
 
-_DEVICE = ("name", "kind", "model", "soc", "abi", "os", "fingerprint", "cores")
+_DEVICE = ("name", "kind", "model", "soc", "abi", "os", "fingerprint", "cores", "fixed_performance")
 _RESULT = ("runner", "runtime_version", "statistic", "cores", "accelerated_ops", "total_ops")
 
 

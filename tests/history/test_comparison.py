@@ -211,7 +211,7 @@ def test_the_gate_is_not_passed_by_a_run_that_died() -> None:
 
 
 def test_the_gate_is_not_passed_by_an_artifact_that_is_gone() -> None:
-    old, new = report([result("a.tflite"), result("b.tflite")]), report([result("a.tflite")], run_id="new")
+    old, new = report("old", [result("a.tflite"), result("b.tflite")]), report("new", [result("a.tflite")])
     with pytest.raises(GateError, match=r"b\.tflite is missing in the new run$"):
         compare_reports(Found(old), Found(new)).require(1.05)
     compare_reports(Found(old), Found(new, 0)).require(1.05)
@@ -256,3 +256,11 @@ def test_any_report_compared_with_itself_pairs_each_result_with_itself_or_its_eq
     assert len(compared.pairs) == len(both.results)
     for pair in compared.pairs:
         assert pair.verdict in ("no clear difference", "unknown") or pair.old != pair.new
+
+
+def test_fixed_performance_mode_is_a_difference() -> None:
+    old, new = (
+        report(name, device=DeviceFacts("pixel", "adb", fixed_performance=on))
+        for name, on in (("o", True), ("n", False))
+    )
+    assert "another device: fixed_performance true -> false" in compare_reports(Found(old), Found(new)).notes

@@ -1,7 +1,11 @@
 """What works, against the real adb."""
 
 import os
+import platform
+import re
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +14,8 @@ import pytest
 
 from edgekit.benchmarking.executors import open_executor
 from edgekit.benchmarking.executors.adb import attached
+from edgekit.benchmarking.executors.adb.executor import DEFAULT_FOLDER
+from edgekit.benchmarking.executors.adb.owner import Owner, this_process
 from edgekit.errors import DeviceError, ProfileError
 from edgekit.profiles.device import Device
 from tests.benchmarking.adb.phone import Phone
@@ -138,19 +144,82 @@ def test_a_phone_without_the_mode_is_measured_without_it(device: Device, phone: 
     assert not (phone.root / "fixed-performance").exists()
 
 
-def test_what_dead_sessions_left_is_removed(device: Device, phone: Phone):
+def test_whether_the_mode_is_on_is_a_fact(device: Device, phone: Phone, make_phone: Callable[..., Phone]):
     with open_executor(device) as executor:
-        alive = phone.real(executor.folder)
-        dead = alive.with_name(alive.name.replace(f"-{os.getpid()}-", "-999999999-"))
-        strangers = alive.with_name("session-01234567-1-abcd")
-        old = alive.with_name("session-01234567-2-abcd")
-        for folder in (dead, strangers, old):
-            folder.mkdir()
+        assert executor.facts.fixed_performance is True
+    (phone.root / "power-refuses").touch()
+    with open_executor(device) as executor:
+        assert executor.facts.fixed_performance is False
+    with open_executor(replace(device, serial=make_phone({}).serial)) as executor:
+        assert executor.facts.fixed_performance is None
+
+
+def _process() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["sleep", "600"])
+
+
+def test_what_dead_sessions_left_is_removed(device: Device, phone: Phone):
+    with _process() as living:
+        alive = phone.files / f"session-{this_process()}-1234abcd"
+        strangers, old = (alive.with_name(f"session-01234567-{number}-5-abcd") for number in (1, 2))
+        dead = alive.with_name(f"session-{replace(this_process(), pid=999999999)}-1234abcd")
+        # The number of a dead process has been given to another one.
+        reused = alive.with_name(f"session-{Owner(this_process().machine, living.pid, 1)}-1234abcd")
+        container = alive.with_name(f"session-{Owner('89abcdef', 999999999, 1)}-1234abcd")
+        for folder in (alive, dead, reused, container, strangers, old):
+            folder.mkdir(parents=True)
         os.utime(old, (0, 0))
-        with open_executor(device):
+        with open_executor(device) as executor:
             left = {path.name for path in alive.parent.glob("session-*")}
-            assert left >= {alive.name, strangers.name}
-            assert left.isdisjoint({dead.name, old.name})
+            assert left == {alive.name, strangers.name, container.name, Path(executor.folder).name}
+        living.kill()
+
+
+def test_two_benchmarks_do_not_share_a_phone(device: Device, phone: Phone):
+    name = re.escape(platform.node())
+    with open_executor(device) as executor:
+        with pytest.raises(
+            DeviceError, match=rf"is in use by {name} pid {os.getpid()} since 20\d\d-.*wait for it"
+        ) as raised:
+            open_executor(device).__enter__()
+        assert raised.value.exit_code == 6
+        assert executor.run(["true"], timeout=20).exit_code == 0
+        assert [path.name for path in phone.files.glob("session-*")] == [Path(executor.folder).name]
+    assert not (phone.files / "lock").exists()
+    assert (phone.root / "fixed-performance").read_text().split() == ["true", "false"], "by the one that has it"
+    with open_executor(device) as executor:
+        assert executor.run(["true"], timeout=20).exit_code == 0
+
+
+@pytest.mark.parametrize("age_s", [0, 4 * 3600])
+def test_a_lock_is_taken_over_when_its_owner_is_gone(device: Device, phone: Phone, age_s: int):
+    lock = phone.files / "lock"
+    for owner, free in (
+        (replace(this_process(), pid=999999999), True),
+        (replace(this_process(), started=1), True),
+        (this_process(), age_s > 0),
+        (Owner("01234567", 7, 7), age_s > 0),
+    ):
+        shutil.rmtree(lock, ignore_errors=True)
+        lock.mkdir(parents=True)
+        (lock / "owner").write_text(f"{owner} 89ab other-host 2026-11-22T03:04:05+0000\n")
+        os.utime(lock, (time.time() - age_s,) * 2)
+        if free:
+            with open_executor(device) as executor:
+                assert executor.run(["true"], timeout=20).exit_code == 0
+        else:
+            words = rf"is in use by other-host pid {owner.pid} since 2026-11-22T03:04:05.*rm -r {DEFAULT_FOLDER}/lock`"
+            with pytest.raises(DeviceError, match=words):
+                open_executor(device).__enter__()
+        assert lock.exists() is not free
+
+
+def test_a_benchmark_that_runs_keeps_its_lock_fresh(device: Device, phone: Phone):
+    lock = phone.files / "lock"
+    with open_executor(device) as executor:
+        os.utime(lock, (0, 0))
+        executor.run(["true"], timeout=20)
+        assert lock.stat().st_mtime > 0
 
 
 def test_a_network_device_is_connected_and_let_go_again(device: Device, phone: Phone):
@@ -164,7 +233,8 @@ def test_a_profile_may_go_by_the_model(device: Device, phone: Phone):
     by_model = replace(device, serial=None, model="Pixel *")
     with pytest.raises(DeviceError, match='no attached device fits model = "Pixel'), open_executor(by_model):
         pass
-    with open_executor(device), open_executor(by_model) as executor:
+    subprocess.run(["adb", "connect", phone.serial], check=True, stdout=-3)
+    with open_executor(by_model) as executor:
         assert executor.facts.model == "Google Pixel 6"
 
 

@@ -1,6 +1,7 @@
 """Every way in which a phone fails, provoked: a DeviceError that says what to do, and nothing left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -79,9 +80,8 @@ def test_unplugged_while_a_command_runs(device: Device, phone: Phone):
         threading.Timer(0.3, phone.unplug).start()
         executor.run(["sleep", "60"], timeout=50)
 
-    start = time.monotonic()
+    # Not the error of a program that is not done in time.
     fail(device, act, rf"adb:{phone.serial} is (gone|offline)")
-    assert time.monotonic() - start < 40
 
 
 def test_unplugged_while_a_file_is_sent(device: Device, phone: Phone, tmp_path: Path):
@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_made(device: Device, phone: Phone):
         lambda executor: None,
         r'/data/local/tmp/taken/edgekit cannot be written; make room there, or set "folder"',
     )
-    assert settings(phone) == ["true", "false"]
+    assert not (phone.root / "fixed-performance").exists()
 
 
 def test_a_folder_that_runs_no_programs(device: Device, phone: Phone, tool: Tool):
@@ -213,6 +213,11 @@ def test_a_phone_that_does_not_answer(device: Device, phone: Phone, monkeypatch:
     phone.command("mkdir", "#!/bin/sh\nsleep 600\n")
     monkeypatch.setattr(connection, "QUICK_S", 1.5)
     fail(device, lambda executor: None, r"has not answered for 1.5 s; check the cable")
+    assert not (phone.root / "fixed-performance").exists()
+    phone.command("mkdir", f'#!/bin/sh\nexec {shutil.which("mkdir")} "$@"\n')
+    phone.command("touch", "#!/bin/sh\nsleep 600\n")
+    monkeypatch.setattr(connection, "QUICK_S", 30.0)
+    fail(device, lambda executor: executor.run(["true"], timeout=1.5), "true was not done after 1.5 s")
     assert settings(phone) == ["true", "false"]
 
 

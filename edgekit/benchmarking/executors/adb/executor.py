@@ -12,6 +12,7 @@ from edgekit.benchmarking.executors.adb.client import Adb, last_words
 from edgekit.benchmarking.executors.adb.connection import QUICK_S, Connection, quoted
 from edgekit.benchmarking.executors.adb.files import Store, content_name, items
 from edgekit.benchmarking.executors.adb.listing import find_serial
+from edgekit.benchmarking.executors.adb.lock import lock_of
 from edgekit.benchmarking.executors.adb.session import PID_FILE, end_program, session_folder
 from edgekit.benchmarking.executors.adb.settings import fixed_performance
 from edgekit.benchmarking.executors.adb.starting import did_not_start, explain_start, program_name
@@ -38,9 +39,11 @@ def open_executor(device: Device) -> Iterator["AdbExecutor"]:
                 f"{device.name}: its profile says {device.abi}, but the device runs {', '.join(abis)}; "
                 'correct "abi" or "serial" in the profile'
             )
-        stack.enter_context(fixed_performance(connection, api_level))
         session = stack.enter_context(session_folder(connection, device.folder or DEFAULT_FOLDER))
-        yield AdbExecutor(connection, replace(facts, abi=device.abi or facts.abi), abis, session)
+        fixed = stack.enter_context(fixed_performance(connection, api_level))
+        yield AdbExecutor(
+            connection, replace(facts, abi=device.abi or facts.abi, fixed_performance=fixed), abis, session
+        )
 
 
 class AdbExecutor:
@@ -80,6 +83,7 @@ class AdbExecutor:
         """Run a program in the session folder; see :class:`edgekit.benchmarking.executors.Executor`."""
         pid = posixpath.join(self._folder, PID_FILE)
         script = (
+            f"touch {quoted(lock_of(self._folder))}; "
             f"cd {quoted(self._folder)} && echo $$ > {quoted(pid)} && {quoted(*command)} </dev/null; "
             f"code=$?; : > {quoted(pid)}; exit $code"
         )

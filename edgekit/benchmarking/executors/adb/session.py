@@ -1,9 +1,6 @@
 """The session's folder on the device: made at the start, gone at the end, and what dead sessions left goes too."""
 
-import hashlib
 import logging
-import os
-import platform
 import posixpath
 import re
 import secrets
@@ -11,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from edgekit.benchmarking.executors.adb.connection import QUICK_S, Connection, quoted
+from edgekit.benchmarking.executors.adb.lock import locked
+from edgekit.benchmarking.executors.adb.owner import parse_owner, this_process
 from edgekit.errors import DeviceError, ProfileError
 
 PID_FILE = ".pid"
@@ -30,11 +29,12 @@ def session_folder(connection: Connection, base: str) -> Iterator[str]:
     """
     if not base.startswith("/"):
         raise ProfileError(f'{connection.name}: "folder" is {base!r}; expected an absolute path on the device')
-    host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-    folder = posixpath.join(base, f"session-{host}-{os.getpid()}-{secrets.token_hex(4)}")
+    folder = posixpath.join(base, f"session-{this_process()}-{secrets.token_hex(4)}")
     try:
-        _remove_stale(connection, base, host, _make(connection, base, folder))
-        yield folder
+        names = _make(connection, base, folder)
+        with locked(connection, base):
+            _remove_stale(connection, base, names)
+            yield folder
     finally:
         _remove(connection, folder)
 
@@ -76,9 +76,9 @@ def _remove(connection: Connection, folder: str) -> None:
         _log.warning("%s: %s is left there; the next benchmark removes it", connection.name, folder)
 
 
-def _remove_stale(connection: Connection, base: str, host: str, names: list[str]) -> None:
-    """Remove the sessions of this host's dead processes, and those and kept files that nobody has used for long."""
-    dead = [posixpath.join(base, name) for name in names if _is_dead(name, host)]
+def _remove_stale(connection: Connection, base: str, names: list[str]) -> None:
+    """Remove the sessions of this machine's dead processes, and those and kept files that nobody has used for long."""
+    dead = [posixpath.join(base, name) for name in names if _is_dead(name)]
     for folder in dead:
         end_program(connection, folder)
     old = "".join(
@@ -89,14 +89,6 @@ def _remove_stale(connection: Connection, base: str, host: str, names: list[str]
     connection.shell_command(f"rm -rf {quoted(*dead)}\n{old}true" if dead else f"{old}true")
 
 
-def _is_dead(name: str, host: str) -> bool:
-    match = re.fullmatch(rf"session-{host}-(\d+)-[0-9a-f]+", name)
-    if match is None:
-        return False
-    try:
-        os.kill(int(match[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return False
+def _is_dead(name: str) -> bool:
+    owner = parse_owner(name.removeprefix("session-").rpartition("-")[0])
+    return owner is not None and owner.is_dead

@@ -16,18 +16,20 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def fixed_performance(connection: Connection, api_level: int | None) -> Iterator[None]:
+def fixed_performance(connection: Connection, api_level: int | None) -> Iterator[bool | None]:
     """Switch the mode on where the device has it, and off at the end: Android does not tell whether it was on before.
+
+    Yields whether it is on, None where there is none.
 
     When it cannot be switched off, DeviceError says so; an error that is on its way gets that sentence too.
     """
     if api_level is None or api_level < FIRST_API_LEVEL:
-        yield
+        yield None
         return
     on = True  # until the device says no: an interrupt may come while it answers
     try:
         on = _switch(connection, "true")
-        yield
+        yield on
     except DeviceError as error:
         left_on = _switch_off(connection) if on else ""
         raise (DeviceError(f"{error}; {left_on}") if left_on else error) from error.__cause__
