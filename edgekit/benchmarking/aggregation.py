@@ -1,7 +1,8 @@
 """From trials to results: what the runs of all rounds say together."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from edgekit.benchmarking.results import Result, State
@@ -21,6 +22,9 @@ _Fact = TypeVar("_Fact", int, str)
 RUNS = "runs"
 ROUND_MEDIANS = "round medians"
 ROUND_MEANS = "round means"
+
+KEPT_RUNS = 5_000
+"""Of one round: an hour of a fast artifact has more than the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,11 @@ class Measured:
     profile: tuple[OpTime, ...] = ()
 
     def add(self, number: int, trial: Trial) -> None:
-        """Take the trial of a round; a repeated one replaces the first."""
-        self.trials[number] = trial
+        """Take the trial of a round; a repeated one replaces the first.
+
+        Of very many runs every n-th stands for the others, in the order in which they ran: a sample of their times.
+        """
+        self.trials[number] = _sampled(trial)
         self.figures = aggregate(list(self.trials.values()))
 
 
@@ -156,6 +163,14 @@ def _ratios(measured: Measured, baseline: Measured) -> tuple[float, tuple[float,
     statistic = _statistic([trial for pair in pairs for trial in pair])
     mine, others = ([_middle(pair[side], statistic) for pair in pairs] for side in (0, 1))
     return ratio(mine, others), ratio_interval(mine, others)
+
+
+def _sampled(trial: Trial) -> Trial:
+    """With at most KEPT_RUNS times; its median stays that of all."""
+    step = math.ceil(len(trial.times_ms) / KEPT_RUNS)
+    if step <= 1:
+        return trial
+    return replace(trial, times_ms=trial.times_ms[::step], median_ms=median(trial.times_ms))
 
 
 def _statistic(trials: Sequence[Trial]) -> str:

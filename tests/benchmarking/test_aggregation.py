@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgekit.benchmarking.aggregation import Conditions, Measured, aggregate, to_results
+from edgekit.benchmarking.aggregation import KEPT_RUNS, Conditions, Measured, aggregate, to_results
 from edgekit.benchmarking.results import Result, State
 from edgekit.benchmarking.runners import Trial
 from tests.benchmarking.fakes import FakeProgram, schedule, subject, trial
@@ -34,6 +34,19 @@ def test_a_fast_round_does_not_count_more_because_it_has_more_runs() -> None:
     slow, fast = trial(*[2.0] * 50), trial(*[1.0] * 100)
     assert aggregate([slow, fast, slow]).median_ms == 2.0
     assert aggregate([slow, fast] * 2).cv == pytest.approx(np.std([1.0, 2.0]) / 1.5, rel=0.01)
+
+
+def test_of_very_many_runs_a_sample_is_kept() -> None:
+    times = np.random.default_rng(1).lognormal(0, 0.3, 4 * KEPT_RUNS + 1)
+    measured = Measured(subject("a.tflite", PROGRAM))
+    measured.add(0, trial(*times))
+    (kept,) = measured.trials.values()
+    assert KEPT_RUNS / 2 < len(kept.times_ms) <= KEPT_RUNS and kept.median_ms == np.median(times)
+    assert measured.figures is not None and measured.figures.runs == times.size
+    assert measured.figures.p99_ms == pytest.approx(np.percentile(times, 99), rel=0.05)
+    assert measured.figures.cv == pytest.approx(times.std() / times.mean(), rel=0.05)
+    measured.add(1, trial(*times[:KEPT_RUNS]))
+    assert len(measured.trials[1].times_ms) == KEPT_RUNS
 
 
 def test_the_medians_agree_with_the_ratio() -> None:
