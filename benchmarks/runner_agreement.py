@@ -72,7 +72,7 @@ EMPTY_LOOP = """
 #include "measure.h"
 static void run(void) {}
 int main(void) {
-    struct limits limits = {0.2, 200000, 0, 10};
+    struct limits limits = {0.2, 200000, 0, 10, 200000};
     struct timing timing = measure(run, &limits);
     for (size_t i = 0; i < timing.count; i++) printf("%lld\\n", (long long)timing.times_ns[i]);
     return 0;
@@ -169,7 +169,7 @@ def _overhead_in_c(folder: Path, core: int) -> tuple[float, float]:
 def _overhead_in_python() -> tuple[float, float]:
     engine = python_runner.Engine()
     engine.run = lambda: None
-    options = argparse.Namespace(min_runs=200_000, min_s=0, max_s=10)
+    options = argparse.Namespace(min_runs=200_000, min_s=0, max_s=10, max_runs=200_000)
     return _summary(python_runner.timed_runs(engine, options))
 
 

@@ -67,9 +67,6 @@ class Engine:
     run: Callable[[], Any]
     """One inference on what was set."""
 
-    def __init__(self, module: Any, options: argparse.Namespace) -> None:
-        raise NotImplementedError
-
     @staticmethod
     def import_runtime() -> Any:
         """The runtime's module; the time that it takes is not the model's."""
@@ -355,7 +352,7 @@ class Mnn(Engine):
         return Tensor(name, dtype, shape)
 
 
-RUNTIMES: dict[str, type[Engine]] = {"litert": LiteRt, "onnxruntime": OnnxRuntime, "mnn": Mnn}
+RUNTIMES: dict[str, Any] = {"litert": LiteRt, "onnxruntime": OnnxRuntime, "mnn": Mnn}
 
 
 def mean_times(runs: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, str], float]:
@@ -532,7 +529,7 @@ def load(options: argparse.Namespace) -> tuple[Engine, float]:
         raise Failure(NO_LIBRARY, error) from error
     tell_stage("loading")
     start = time.perf_counter_ns()
-    engine = runtime(module, options)
+    engine: Engine = runtime(module, options)
     return engine, (time.perf_counter_ns() - start) / 1e3
 
 

@@ -40,7 +40,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch, limits: Sequence[float], duration
     options = argparse.Namespace(min_runs=min_runs, min_s=min_s, max_s=max_s, max_runs=max_runs)
     with monkeypatch.context() as context:
         context.setattr(time, "perf_counter_ns", lambda: clock[0])
-        engine = object.__new__(runner.Engine)
+        engine = runner.Engine()
         engine.run = run
         runner.time_once(engine)
         runs, settled = runner.warm_up(engine, warmup_s)
