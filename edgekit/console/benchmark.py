@@ -157,7 +157,7 @@ def _notes_of(result: "Result", planned: object) -> Iterator[str]:
     if result.throttled is None:
         yield "throttling unknown: not every round was followed by a probe that answered"
     if result.cv is not None and result.cv > _LARGE_CV:
-        yield "other programs have disturbed single runs: the percentiles and CV are theirs, the median stands"
+        yield "other programs have disturbed single runs: CV and the upper percentiles show it, the median stands"
     if not result.cores:
         yield "not pinned to cores: expect more spread"
     if result.state.governor in _SLOW_GOVERNORS:
