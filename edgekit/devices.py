@@ -201,6 +201,7 @@ def _profile_json(device: Device) -> dict[str, Any]:
     for key in ("name", "path", "kind", "labels"):
         del document[key]
     for runner in document["runners"].values():
+        del runner["source"]
         runner["path"] = None if runner["path"] is None else str(runner["path"])
         runner["libraries"] = [str(each) for each in runner["libraries"]]
     return document

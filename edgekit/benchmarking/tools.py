@@ -26,7 +26,7 @@ def local_program(device: Device, format_name: str, profile: RunnerProfile) -> P
     Raises ProfileError when it names none, or what it names is not there or not what its hash says, DependencyError
     when it cannot be downloaded.
     """
-    where = f"{device.path or device.name}: [runners.{format_name}]"
+    where = profile.where(format_name, str(device.path or device.name))
     if profile.path is not None:
         if not profile.path.is_file():
             raise ProfileError(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekit.errors import ProfileError
@@ -31,7 +31,8 @@ class RunnerProfile:
 
     ``path`` is a local file that is pushed (relative to the profile); ``url`` with ``sha256`` is where it is downloaded
     from, once; ``remote`` is where it is on the device already. ``libraries`` are local files pushed beside it.
-    With none of these the runner finds or builds its program itself, if it can.
+    With none of these the runner finds or builds its program itself, if it can. ``source`` is the device or target
+    profile that says so.
     """
 
     kind: str
@@ -40,6 +41,11 @@ class RunnerProfile:
     sha256: str | None = None
     remote: str | None = None
     libraries: tuple[Path, ...] = ()
+    source: Path | None = field(default=None, compare=False)
+
+    def where(self, format_name: str, device: str) -> str:
+        """What errors begin with: the file to correct, or the ``device`` that has none, and the table in it."""
+        return f"{self.source or device}: [runners.{format_name}]"
 
 
 def read_device_runners(table: Table, kind: str) -> dict[str, RunnerProfile]:
@@ -77,6 +83,7 @@ def _runner(table: Table, format_: str, kinds: Sequence[str]) -> RunnerProfile:
         sha256=table.string("sha256") if "sha256" in table else None,
         remote=table.string("remote") if "remote" in table else None,
         libraries=tuple(folder / each for each in table.strings("libraries", ())),
+        source=table.path,
     )
     for key in ("path", "url", "sha256", "remote"):
         table.string(key, "-")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgekit.benchmarking.benchmark import _with_programs
-from edgekit.errors import ProfileError
+from edgekit.benchmarking.tools import local_program
+from edgekit.errors import DependencyError, ProfileError
 from edgekit.profiles.device import Device
 from edgekit.profiles.runner import RunnerProfile
 from edgekit.profiles.target import Target, load_target
@@ -44,3 +45,17 @@ def test_mistakes_are_named(tmp_path: Path, runners: str, message: str) -> None:
     with pytest.raises(ProfileError) as caught:
         target(tmp_path, runners)
     assert message in str(caught.value) and "phone.toml" in str(caught.value)
+
+
+def test_errors_name_the_profile_that_names_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the device's, when the program is the target's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = f'kind = "benchmark_model"\nurl = "http://127.0.0.1:9/benchmark_model"\nsha256 = "{"0" * 64}"\n'
+    profile = target(tmp_path, f"[runners.tflite]\n{url}")
+    phone = Device("pixel", tmp_path / "pixel.toml", "a phone", "adb", serial="x")
+    found = _with_programs(phone, profile)
+    with pytest.raises(DependencyError, match=rf"^{profile.path}: \[runners.tflite\] http://127"):
+        local_program(found, "tflite", found.runners["tflite"])
+    unsaid = RunnerProfile("benchmark_model")
+    with pytest.raises(ProfileError, match=rf"^{phone.path}: \[runners.tflite\] says kind"):
+        local_program(phone, "tflite", unsaid)

@@ -59,15 +59,16 @@ def send_program(executor: Executor, device: Device, format_name: str, kind: str
     """
     profile = device.runners.get(format_name, RunnerProfile(kind))
     libraries = [path for path in profile.libraries if not path.is_file()]
+    where = profile.where(format_name, str(device.path or device.name))
     if libraries:
-        raise ProfileError(f'{device.path or device.name}: [runners.{format_name}] "libraries": no file {libraries[0]}')
+        raise ProfileError(f'{where} "libraries": no file {libraries[0]}')
     folders = [posixpath.dirname(executor.push(path, keep=True)) for path in profile.libraries]
     if profile.remote is None:
         path = executor.push(local_program(device, format_name, profile), executable=True, keep=True)
     else:
         path = profile.remote
         if executor.run(["sh", "-c", '[ -x "$0" ]', path], timeout=_CHECK_S).exit_code != 0:
-            raise DeviceError(f'{device.name}: {path} is no program there; correct "remote" in [runners.{format_name}]')
+            raise DeviceError(f'{device.name}: {path} is no program there; correct "remote" in {where}')
     return Program(kind, path, tuple(dict.fromkeys(folders)))
 
 
