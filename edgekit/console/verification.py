@@ -52,12 +52,29 @@ def _spell_emulated(emulated: "Emulated") -> str:
 
 def _conclusions(recheck: "Recheck", cpus: list[str]) -> list[str]:
     told = []
-    if any(each.max_lsb is not None and each.max_lsb >= 1.5 for a in recheck.artifacts for each in a.emulated):
-        told.append("more than one LSB: single steps of rounding that add up over the layers, within their limit")
     if cpus:
+        told += _spell_emulated_notes(recheck)
         told.append("emulated columns: the largest difference from this machine's outputs (LSB, or relative)")
     if recheck.model is None or recheck.data is None:
         told.append("the files are unchanged; not compared with the source model (--hashes-only)")
     else:
         told.append(f"verified against {recheck.model} on {recheck.data.spell()}")
     return told
+
+
+def _spell_emulated_notes(recheck: "Recheck") -> list[str]:
+    """One line for each artifact and limit that is not the usual one, with the CPUs that it is of."""
+    cpus: dict[tuple[str, str], list[str]] = {}
+    for artifact in recheck.artifacts:
+        for emulated in artifact.emulated:
+            for note in emulated.notes:
+                told = note if emulated.lost_db is None else f"{note}: {_spell_lost(emulated.lost_db)}"
+                cpus.setdefault((artifact.artifact.path, told), []).append(emulated.cpu)
+    return [f"{path} on {', '.join(names)}: {told}" for (path, told), names in cpus.items()]
+
+
+def _spell_lost(lost_db: float) -> str:
+    return (
+        f"warning: more than one LSB; roundings that add up, with {abs(lost_db):.1f} dB "
+        f"{'less' if lost_db > 0 else 'more'} SQNR against the source than on this machine"
+    )

@@ -4,14 +4,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import onnx_ir as ir
 
 from edgekit.emulation.agreement import Emulated, OutputAgreement, summarize
 from edgekit.emulation.cpu import Cpu
 from edgekit.emulation.emulator import Emulator, find_qemu, needs_sysroot
+from edgekit.emulation.nearness import SourceOutputs, nearness_fault
 from edgekit.emulation.output_scales import output_scales
 from edgekit.emulation.sysroot import build_sysroot
+from edgekit.emulation.tolerance import tolerance
 from edgekit.errors import DependencyError, GateError, ModelError
 from edgekit.progress import Advance, Progress, Silent
 from edgekit.runtimes import Array
@@ -28,9 +32,13 @@ Outputs = list[dict[str, Array]]
 
 @dataclass(frozen=True, slots=True)
 class EmulationOptions:
-    """``sysroot`` replaces the one that edgekit builds; ``announce`` gets a sentence before anything is downloaded."""
+    """``sysroot`` replaces the one that edgekit builds; ``announce`` gets a sentence before anything is downloaded.
+
+    ``source`` is the source model, without which no more than one step of difference is let through.
+    """
 
     sysroot: Path | None = None
+    source: ir.Model | None = None
     announce: Callable[[str], None] = lambda text: None
     progress: Progress = field(default_factory=Silent)
 
@@ -44,16 +52,17 @@ def emulate(
     """Run every subject on its ``cpus`` and on this machine, on its ``samples`` of the source model's inputs.
 
     As many emulators work side by side as there are cores. Raises GateError that names every artifact, CPU and output
-    that is further from this machine's than edgekit/emulation/agreement.py allows, or that crashes; DependencyError
+    that is further from this machine's than edgekit/emulation/tolerance.py allows, or that crashes; DependencyError
     when qemu or a sysroot cannot be had.
     """
-    jobs = [(subject, cpu) for subject in subjects for cpu in cpus[subject]]
+    jobs = [(subject, cpu) for subject in dict.fromkeys(subjects) for cpu in cpus[subject]]
     with ExitStack() as stack:
         emulators = _enter_emulators({cpu.name: cpu for _, cpu in jobs}, options, stack)
         total = sum(len(samples[subject]) for subject, _ in jobs)
         advance = stack.enter_context(options.progress.stage("emulating", total))
         native = {s: _run(s, samples[s], None, lambda steps: None) for s in dict.fromkeys(s for s, _ in jobs)}
-        bench = _Bench(samples, native, emulators, advance)
+        source = stack.enter_context(SourceOutputs(options.source))
+        bench = _Bench(samples, native, emulators, source, advance)
         results = bench.run(jobs)
     faults = [fault for _, found in results for fault in found]
     if faults:
@@ -72,11 +81,13 @@ class _Bench:
         samples: Mapping[Subject, Sequence[Sample]],
         native: Mapping[Subject, Outputs],
         emulators: Mapping[str, Emulator],
+        source: SourceOutputs,
         advance: Advance,
     ) -> None:
         self._samples = samples
         self._native = native
         self._emulators = emulators
+        self._source = source
         self._advance = advance
 
     def run(self, jobs: Sequence[tuple[Subject, Cpu]]) -> list[tuple[Emulated | None, list[str]]]:
@@ -99,9 +110,14 @@ class _Bench:
             return None, [f"{where}: {str(error).removeprefix(f'{subject.label}: ')}"]
         except DependencyError as error:
             raise DependencyError(f"in the Python emulated on {cpu.name}: {error}") from error
-        compared = _compare(subject, self._native[subject], outputs)
+        compared, note = _compare(subject, cpu, self._native[subject], outputs)
         faults = [f"{where}: {fault}" for output in compared if (fault := output.shortfall()) is not None]
-        return summarize(cpu.name, len(outputs), compared), faults
+        emulated = summarize(cpu.name, len(outputs), compared, () if note is None else (note,))
+        if faults or not any(output.is_added for output in compared):
+            return emulated, faults
+        lost = self._source.lost_db(subject, self._samples[subject], self._native[subject], outputs)
+        fault = nearness_fault(lost)
+        return replace(emulated, lost_db=lost), [] if fault is None else [f"{where}: {fault} ({emulated.notes[0]})"]
 
 
 def _enter_emulators(cpus: Mapping[str, Cpu], options: EmulationOptions, stack: ExitStack) -> dict[str, Emulator]:
@@ -140,10 +156,13 @@ def _run(
     return outputs
 
 
-def _compare(subject: Subject, native: Outputs, emulated: Outputs) -> list[OutputAgreement]:
-    scales = output_scales(subject.path, subject.format)
-    compared = [OutputAgreement(spec, scales.get(spec.name), subject.precision) for spec in subject.interface.outputs]
+def _compare(
+    subject: Subject, cpu: Cpu, native: Outputs, emulated: Outputs
+) -> tuple[list[OutputAgreement], str | None]:
+    """Every output, and what is unusual about the limits."""
+    scales, limits = output_scales(subject.path, subject.format), tolerance(subject, cpu)
+    compared = [OutputAgreement(spec, scales.get(spec.name), limits) for spec in subject.interface.outputs]
     for ours, theirs in zip(native, emulated, strict=True):
         for output in compared:
             output.update(ours[output.name], theirs[output.name])
-    return compared
+    return compared, limits.note

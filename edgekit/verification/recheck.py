@@ -28,7 +28,8 @@ from edgekit.verification.verification import verify as compare
 
 _EMULATED_SAMPLES = 4
 _EMULATED_FLOAT_SAMPLES = 2
-"""Float kernels are slower in an emulator, and their differences are the same on every sample."""
+_MANY_MACS = 100_000_000
+"""Float kernels are slower in an emulator, and their differences are the same on every sample: large ones run once."""
 
 _NOTED_DB = 0.1
 
@@ -64,7 +65,7 @@ class _Recheck:
         data = None if self._settings.hashes_only and not self._settings.emulate else self._open_data(source)
         subjects = self._subjects(source, data)
         verified = {} if source is None or data is None else self._compare(subjects, source, data)
-        emulated = {} if data is None or not self._settings.emulate else self._emulate(subjects, data)
+        emulated = {} if data is None or not self._settings.emulate else self._emulate(subjects, source, data)
         return Recheck(
             manifest=self._manifest,
             model=None if source is None else source.path,
@@ -142,12 +143,38 @@ class _Recheck:
         runtimes = "" if now.runtime == then.runtime else f" ({now.runtime}, then {then.runtime})"
         self._notes.append(f"{artifact.path}: SQNR {now.sqnr_db:.1f} dB, at the export {then.sqnr_db:.1f} dB{runtimes}")
 
-    def _emulate(self, subjects: Sequence[Subject], data: ChosenData) -> Mapping[Subject, tuple[Emulated, ...]]:
-        cpus = {subject: self._cpus[subject.target] for subject in subjects}
-        counts = {subject: self._settings.samples or _default_samples(subject) for subject in subjects}
+    def _emulate(
+        self, subjects: Sequence[Subject], source: ImportedModel | None, data: ChosenData
+    ) -> Mapping[Subject, tuple[Emulated, ...]]:
+        same = self._same_files(subjects)
+        cpus: dict[Subject, tuple[Cpu, ...]] = {}
+        for subject in subjects:  # a file that two targets have runs once on each of their CPUs
+            cpus[same[subject]] = tuple(dict.fromkeys((*cpus.get(same[subject], ()), *self._cpus[subject.target])))
+        counts = {subject: self._settings.samples or self._default_samples(subject) for subject in cpus}
         samples = {count: spread(data.samples, count) for count in set(counts.values())}
-        options = EmulationOptions(self._settings.sysroot, self._settings.announce, self._settings.progress)
-        return emulate(subjects, {subject: samples[count] for subject, count in counts.items()}, cpus, options)
+        options = EmulationOptions(
+            sysroot=self._settings.sysroot,
+            source=None if source is None else source.model,
+            announce=self._settings.announce,
+            progress=self._settings.progress,
+        )
+        found = emulate(tuple(cpus), {subject: samples[count] for subject, count in counts.items()}, cpus, options)
+        names = {subject: {cpu.name for cpu in self._cpus[subject.target]} for subject in subjects}
+        return {s: tuple(each for each in found[same[s]] if each.cpu in names[s]) for s in subjects}
+
+    def _same_files(self, subjects: Sequence[Subject]) -> dict[Subject, Subject]:
+        """For every artifact the first whose file has the same content, in the same role."""
+        first: dict[object, Subject] = {}
+        return {
+            subject: first.setdefault((artifact.sha256, subject.format, subject.precision, subject.interface), subject)
+            for artifact, subject in zip(self._artifacts, subjects, strict=True)
+        }
+
+    def _default_samples(self, subject: Subject) -> int:
+        integer = subject.precision in (Precision.INT8, Precision.INT8_DYNAMIC)
+        if integer:
+            return _EMULATED_SAMPLES
+        return _EMULATED_FLOAT_SAMPLES if self._manifest.model.macs < _MANY_MACS else 1
 
     def _profile(self, name: str) -> Target | None:
         """The target's profile; None, with a note, when the manifest was made where there are other profiles."""
@@ -192,8 +219,3 @@ def _chosen(manifest: Manifest, targets: Sequence[str]) -> list[Artifact]:
                 f"--target {target}: no artifact is for it{nearest(target, known)}; the manifest has {', '.join(known)}"
             )
     return [artifact for artifact in manifest.artifacts if not targets or artifact.target in targets]
-
-
-def _default_samples(subject: Subject) -> int:
-    integer = subject.precision in (Precision.INT8, Precision.INT8_DYNAMIC)
-    return _EMULATED_SAMPLES if integer else _EMULATED_FLOAT_SAMPLES
