@@ -529,16 +529,19 @@ def load(options: argparse.Namespace) -> tuple[Engine, float]:
         raise Failure(NO_LIBRARY, error) from error
     tell_stage("loading")
     start = time.perf_counter_ns()
-    engine: Engine = runtime(module, options)
+    try:
+        engine: Engine = runtime(module, options)
+    except runtime.refusals as error:
+        raise Failure(MODEL_REFUSED, f"{options.runtime}: {error}") from error
     return engine, (time.perf_counter_ns() - start) / 1e3
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The whole trial."""
     engine, load_us = load(options)
-    set_inputs(engine, options.input)
-    tell_stage("running")
     try:
+        set_inputs(engine, options.input)
+        tell_stage("running")
         return run_all(engine, options, load_us)
     except engine.refusals as error:
         raise Failure(INFERENCE_FAILED, f"{options.runtime}: {error}") from error

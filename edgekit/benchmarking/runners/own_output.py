@@ -17,7 +17,7 @@ _VERSION = 1
 _MODEL_REFUSED, _INFERENCE_FAILED = 4, 5
 _PROGRAM = "edgekit-runner: "
 _STAGE = _PROGRAM + "stage: "
-_WORDS_OF_RUNTIMES = ("LiteRT: ", "onnxruntime: ", "MNN: ")
+_WORDS_OF_RUNTIMES = tuple(f"{runtime}: " for runtime in RUNTIMES.values())
 _EXPECTED = "expected a file that this runtime runs: export it again"
 
 # What a runtime that trusts a broken file ends with. SIGILL is a library for another processor, SIGKILL no memory.
@@ -97,7 +97,7 @@ def _failed(completed: Completed, workload: Workload, program: str) -> DeviceErr
         reason = f": {words}" if crash == signal.SIGABRT and said else ""
         doing = f"{RUNTIMES[workload.format]} crashes with {_FAULTS[crash]} while {stages[-1]} it"
         return ModelError(f"{label}: {doing}{reason}; {_EXPECTED}")
-    if completed.exit_code == _INFERENCE_FAILED or words.startswith(_WORDS_OF_RUNTIMES):
+    if completed.exit_code == _INFERENCE_FAILED or words.lower().startswith(_WORDS_OF_RUNTIMES):
         return ModelError(f"{label}: {words}; {_EXPECTED}")
     if completed.exit_code == _MODEL_REFUSED:
         return ModelError(f"{label}: {words}")

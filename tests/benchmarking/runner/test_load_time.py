@@ -54,5 +54,20 @@ def test_the_import_of_the_python_program_is_not_counted(monkeypatch, capsys):
     monkeypatch.setitem(runner.RUNTIMES, "slow", Slow)
     _, load_us = runner.load(argparse.Namespace(runtime="slow"))
     assert load_us == 2_000_000
-    # What a crash from here on is blamed on.
+    # A crash from here on is blamed on the model.
     assert capsys.readouterr().err == "edgekit-runner: stage: loading\n"
+
+
+def test_a_runtime_that_refuses_late_is_told_in_one_line(monkeypatch):
+    class Refusing(runner.Engine):
+        def __init__(self, module, options):
+            raise ValueError("no room for the tensors")
+
+        @staticmethod
+        def import_runtime():
+            return "module"
+
+    monkeypatch.setitem(runner.RUNTIMES, "litert", Refusing)
+    with pytest.raises(runner.Failure, match=r"^litert: no room for the tensors$") as caught:
+        runner.measure(argparse.Namespace(runtime="litert"))
+    assert caught.value.code == runner.MODEL_REFUSED
