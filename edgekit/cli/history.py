@@ -35,6 +35,8 @@ DeviceName = Annotated[
 ]
 Runtime = Annotated[str | None, typer.Option("--runtime", help="Only this runtime: litert, onnxruntime or mnn.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only from then on: 2026-11-01, or 90min, 12h, 7d, 2w ago.")]
+_LIMIT = 20
+
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many runs.")]
 
 
@@ -45,12 +47,15 @@ def _history(
     device: DeviceName = None,
     runtime: Runtime = None,
     since: Since = None,
-    limit: Limit = 20,
+    limit: Limit = _LIMIT,
     json_: Json = False,
 ) -> None:
     """List what was measured, newest first; or show, compare, plot or delete runs."""
     if context.invoked_subcommand is None:
         list_(artifact, device, runtime, since, limit, json_)
+    elif (artifact, device, runtime, since, limit, json_) != (None, None, None, None, _LIMIT, False):
+        name = context.invoked_subcommand
+        raise UsageError(f"history: options before {name} are for the list alone; put them behind {name}")
 
 
 @history_app.command("list")
@@ -59,7 +64,7 @@ def list_(
     device: DeviceName = None,
     runtime: Runtime = None,
     since: Since = None,
-    limit: Limit = 20,
+    limit: Limit = _LIMIT,
     json_: Json = False,
 ) -> None:
     """List what was measured, newest first (what edgekit history does alone)."""
@@ -132,7 +137,7 @@ def plot(
     limit: Limit = 100,
     metric: Annotated[_Metric, typer.Option("--metric", "-m", help="What to plot.")] = _Metric.MEDIAN,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write a .png or .svg (pip install 'edgekit[plot]').")
+        Path | None, typer.Option("--out", "-o", help="Write a .png or .svg (pip install 'edgekit\\[plot]').")
     ] = None,
 ) -> None:
     """Plot a figure over the runs, per artifact, runtime and device: in the terminal, or as PNG or SVG."""

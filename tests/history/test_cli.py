@@ -286,3 +286,9 @@ def test_without_matplotlib_an_image_says_what_to_install(recorded: Path, tmp_pa
     done = process(recorded, "plot", "--out", tmp_path / "plot.png", hide="matplotlib")
     assert "pip install 'edgekit[plot]'" in error_of(done, 3)
     assert not (tmp_path / "plot.png").exists()
+
+
+def test_options_of_the_list_before_another_command_are_not_lost(edgekit: Edgekit, recorded: Path) -> None:
+    refused = edgekit("history", "--limit", "3", "compare", "last", "last")
+    assert refused.returncode == 2
+    assert "put them behind compare" in refused.stderr
