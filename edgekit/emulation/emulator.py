@@ -72,13 +72,18 @@ class Emulator:
             if root is not None:
                 # The host's libraries are not for this machine.
                 prefix += ["-L", str(root), "-U", "LD_PRELOAD", "-U", "LD_LIBRARY_PATH"]
-            done = subprocess.run(
-                [*prefix, str(python), *_PYTHON_FLAGS, "-c", ""],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_PROBE_TIMEOUT_S,
-            )
+            try:
+                done = subprocess.run(
+                    [*prefix, str(python), *_PYTHON_FLAGS, "-c", ""],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=_PROBE_TIMEOUT_S,
+                )
+            except subprocess.TimeoutExpired:
+                told = f"it did not start in {_PROBE_TIMEOUT_S:g} s"
+                continue
             if ".avx2 " in done.stderr:
                 told = "this qemu has no AVX2"
             elif done.returncode == 0:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from edgekit.progress import Progress, Silent
 
 _RECIPE = 1
 """Counts up when a sysroot of the same versions would have other contents."""
+
+_LOCK_TIMEOUT_S = 1800.0
+_LOCK_INTERVAL_S = 0.5
 
 _TOOLS = {"apt-get": "a Debian or Ubuntu system", "dpkg-deb": "apt-get install dpkg"}
 _SITE = "usr/lib/python3/dist-packages"
@@ -33,7 +37,8 @@ def build_sysroot(
 
     It holds Debian's Python, numpy and the runtimes in the versions that are installed here, for
     ``qemu-<machine> -L SYSROOT``. ``announce`` gets one sentence with the size before anything but package lists is
-    downloaded. Two processes may call this at once: one builds, the other waits. What fails leaves nothing behind.
+    downloaded. Two processes may call this at once: one builds, the other says that it waits, for half an hour at
+    most. What fails leaves nothing behind.
 
     Raises DependencyError when a tool is missing, the network is not there, or a runtime has no wheel for ``machine``.
     """
@@ -41,7 +46,7 @@ def build_sysroot(
     if not folder.is_dir():
         _require_tools()
         try:
-            with _locked(folder.with_name(f"{folder.name}.lock")):
+            with _locked(folder.with_name(f"{folder.name}.lock"), announce):
                 if not folder.is_dir():
                     _build(machine, folder, announce, progress or Silent())
         except OSError as error:
@@ -128,11 +133,31 @@ def _require_tools() -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the advisory lock of a file; waits for another process that holds it."""
+def _locked(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
+    """Hold the advisory lock of a file; waits for another process that holds it, and says so."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _try_lock(descriptor):
+            announce("waiting for another edgekit, which is building the sysroot")
+            _wait_for(descriptor, path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int, path: Path) -> None:
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while not _try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise DependencyError(
+                f"{path}: another edgekit has held this lock for {_LOCK_TIMEOUT_S:g} s; end it, or pass --sysroot DIR"
+            )
+        time.sleep(_LOCK_INTERVAL_S)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

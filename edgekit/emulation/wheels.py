@@ -18,6 +18,7 @@ from edgekit.errors import DependencyError
 RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "mnn": "MNN"}
 """The package of each format's runtime."""
 
+_NUMPY = "2.4.6"
 _OLDEST_GLIBC = 17
 _HEAD_TIMEOUT_S = 10.0
 
@@ -25,7 +26,7 @@ _HEAD_TIMEOUT_S = 10.0
 def requirements() -> list[str]:
     """``name==version`` of every runtime that is installed here, and numpy; what they depend on is not needed to run.
 
-    numpy has the version that fits the foreign Python: it only carries the arrays.
+    numpy only carries the arrays: it is of one version that every Python from 3.11 on has wheels of.
     """
     pinned = []
     for package in RUNTIMES.values():
@@ -33,7 +34,7 @@ def requirements() -> list[str]:
             pinned.append(f"{package}=={metadata.version(package)}")
         except metadata.PackageNotFoundError:
             continue
-    return [*pinned, "numpy"]
+    return [*pinned, f"numpy=={_NUMPY}"]
 
 
 class Wheels:

@@ -14,7 +14,9 @@ def read_document(path: Path) -> "Document":
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}; expected the folder of an export, or its manifest.json"
+        ) from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         reason = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "not UTF-8 text"
         raise InputError(f"{path}: not a JSON document ({reason}); expected what edgekit export wrote") from None

@@ -32,6 +32,7 @@ _MANY_MACS = 100_000_000
 """Float kernels are slower in an emulator, and their differences are the same on every sample: large ones run once."""
 
 _NOTED_DB = 0.1
+_ADVICE = "do not ship it; export it again, with more calibration samples or in another precision"
 
 
 def verify(path: str | PathLike[str], **keywords: Unpack[VerifyKeywords]) -> Recheck:
@@ -130,7 +131,14 @@ class _Recheck:
         self, subjects: Sequence[Subject], source: ImportedModel, data: ChosenData
     ) -> dict[Subject, Verification]:
         with self._settings.progress.stage("comparing with the source model", len(data.samples)) as advance:
-            results = compare(subjects, source.model, data.samples, threads=self._settings.threads, advance=advance)
+            results = compare(
+                subjects,
+                source.model,
+                data.samples,
+                threads=self._settings.threads,
+                advance=advance,
+                advice=_ADVICE,
+            )
         for artifact, result in zip(self._artifacts, results, strict=True):
             self._note_difference(artifact, result.verification, data)
         return {result.subject: result.verification for result in results}

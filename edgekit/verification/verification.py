@@ -33,6 +33,9 @@ class LabelledSamples(Protocol):
     def __iter__(self) -> Iterator[Mapping[str, Array]]: ...
 
 
+_EXPORT_ADVICE = "give more calibration samples, another --precision or --max-drop"
+
+
 def _ignore(_: int) -> None:
     return None
 
@@ -44,11 +47,12 @@ def verify(
     *,
     threads: int = 1,
     advance: Advance = _ignore,
+    advice: str = _EXPORT_ADVICE,
 ) -> list[Verified]:
     """Compare every artifact with ``reference``, the source model in float, on ``samples``; one result per subject.
 
     All runtimes work on a sample at the same time, each in its own process; memory does not grow with the samples.
-    ``advance`` is called with 1 after each.
+    ``advance`` is called with 1 after each. ``advice`` is what to do about a failure.
 
     Raises GateError naming every artifact that crashes, gives NaN or misses its gate, with what it got and what was
     wanted; ModelError when the source model itself cannot run or gives NaN; DataError without samples.
@@ -64,7 +68,7 @@ def verify(
         for index, following in enumerate(_followers(samples, bench.submit)):
             bench.step(index, following, samples.labels)
             advance(1)
-        return bench.verdict(subjects)
+        return bench.verdict(subjects, advice)
 
 
 class _Bench:
@@ -172,7 +176,7 @@ class _Bench:
         self._failures.setdefault(subject, []).append(fault)
         self._running.pop(subject, None)
 
-    def verdict(self, subjects: Sequence[Subject]) -> list[Verified]:
+    def verdict(self, subjects: Sequence[Subject], advice: str) -> list[Verified]:
         """The results in the order of ``subjects``; raises GateError with all failures."""
         verified = {s: Verified(s, c.verification(), c.delegation) for s, c in self._running.items()}
         for subject, result in verified.items():
@@ -180,7 +184,7 @@ class _Bench:
             if missed:
                 self._failures[subject] = missed
         if self._failures:
-            raise GateError(_message({s: self._failures[s] for s in subjects if s in self._failures}))
+            raise GateError(_message({s: self._failures[s] for s in subjects if s in self._failures}, advice))
         return [verified[subject] for subject in subjects]
 
 
@@ -228,13 +232,11 @@ def is_classifier(model: ir.Model, labels: NDArray[np.int64] | None) -> bool:
     return _usable_scores(model, labels)[1]
 
 
-def _message(failures: Mapping[Subject, Sequence[str]]) -> str:
+def _message(failures: Mapping[Subject, Sequence[str]], advice: str) -> str:
     # A runtime's own errors already begin with the label.
     prefixed = (
         fault if fault.startswith(f"{subject.label}: ") else f"{subject.label}: {fault}"
         for subject, faults in failures.items()
         for fault in faults
     )
-    return (
-        f"verification failed: {'; '.join(prefixed)}: give more calibration samples, another --precision or --max-drop"
-    )
+    return f"verification failed: {'; '.join(prefixed)}: {advice}"

@@ -37,16 +37,17 @@ def test_every_format_does_on_arm_what_it_does_here(
     sysroot: Path, classifier: Path, calibration: Path, tmp_path: Path
 ) -> None:
     edgekit.export(classifier, ["android-arm64"], calibration=calibration, out=tmp_path / "dist")
-    command = [sys.executable, "-m", "edgekit", "verify", tmp_path / "dist", "--hashes-only", "--emulate", "--json"]
+    command = [sys.executable, "-m", "edgekit", "verify", tmp_path / "dist", "--hashes-only", "--cpu", "i8mm", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     for artifact in json.loads(done.stdout)["artifacts"]:
-        assert [each["cpu"] for each in artifact["emulated"]] == ["cortex-a76", "i8mm"]
+        assert [each["cpu"] for each in artifact["emulated"]] == ["i8mm"]
         for each in artifact["emulated"]:
             assert each["samples"] == 4 and each["max_lsb"] <= 1.01
     assert "i8mm" in done.stderr and "0 LSB" in done.stderr
 
 
+@pytest.mark.slow
 def test_floats_agree_relative_to_the_largest(sysroot: Path, classifier: Path, tmp_path: Path) -> None:
     edgekit.export(classifier, ["android-arm64"], precision="fp32", out=tmp_path)
     found = edgekit.verify(tmp_path, hashes_only=True, cpus=["cortex-a76"], samples=1, sysroot=sysroot)
@@ -92,6 +93,7 @@ def has_vnni() -> bool:
     return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_vnni(), reason="without VNNI this machine saturates too")
 def test_saturation_without_vnni_is_found_and_seven_bits_avoid_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,6 +122,7 @@ def test_saturation_without_vnni_is_found_and_seven_bits_avoid_it(
         edgekit.verify(tmp_path / "dist", emulate=True, targets=["eight"])
 
 
+@pytest.mark.slow
 def test_a_runtime_that_crashes_in_the_emulator_is_named(
     sysroot: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_runtime_that_crashes_in_the_emulator_is_named(
     assert str(caught.value).count("on cortex-a53: ") == 3 and "SIGILL" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_batch_and_integer_codes_pass_through(
     sysroot: Path, classifier: Path, calibration: Path, tmp_path: Path
 ) -> None:

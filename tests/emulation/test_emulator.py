@@ -76,6 +76,16 @@ def test_a_qemu_that_does_not_know_the_cpu_is_told(
         Emulator(find_cpu("i8mm"), sysroot).__enter__()
 
 
+def test_a_qemu_that_hangs_is_told(sysroot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "qemu-aarch64-static"
+    fake.write_text("#!/bin/sh\nexec sleep 600\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr("edgekit.emulation.emulator._PROBE_TIMEOUT_S", 0.2)
+    with pytest.raises(DependencyError, match=r"did not start in 0.2 s"):
+        Emulator(find_cpu("cortex-a53"), sysroot).__enter__()
+
+
 def test_an_unknown_cpu_names_the_known() -> None:
     with pytest.raises(UsageError, match=", ".join(CPUS)):
         find_cpu("cortex-a7")

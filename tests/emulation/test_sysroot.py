@@ -1,3 +1,5 @@
+import fcntl
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -5,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.emulation import sysroot as module
 from edgekit.emulation.emulator import find_qemu
 from edgekit.emulation.sysroot import build_sysroot, find_python
 from edgekit.errors import DependencyError
@@ -84,3 +87,20 @@ def test_two_at_once_build_one(sysroot: Path, tmp_path: Path, monkeypatch: pytes
         sysroot.name,
         f"{sysroot.name}.lock",
     ]
+
+
+def test_whoever_waits_for_another_says_so_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(module, "_require_tools", lambda: None)
+    path = tmp_path / "edgekit/sysroots" / f"{module._key('aarch64')}.lock"
+    path.parent.mkdir(parents=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    told: list[str] = []
+    try:
+        with pytest.raises(DependencyError, match=r"another edgekit has held this lock .*--sysroot DIR"):
+            build_sysroot(announce=told.append)
+    finally:
+        os.close(descriptor)
+    assert told == ["waiting for another edgekit, which is building the sysroot"]
