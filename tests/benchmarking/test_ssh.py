@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -54,7 +55,7 @@ def _configuration(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 def board(server: Server) -> Iterator[Executor]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
-        with open_executor(BOARD) as executor:
+        with open_executor(replace(BOARD, folder=f"{server.home}/board")) as executor:
             yield executor
 
 
@@ -435,7 +436,7 @@ def test_a_full_disk(own_server: Server, tmp_path: Path) -> None:
         with open_executor(replace(BOARD, folder=f"{disk}/edgekit")) as executor:
             with pytest.raises(DeviceError, match="No space left on device; free some room there"):
                 executor.push(tmp_path / "model")
-            assert [path.name for path in disk.rglob("*") if path.is_file() and path.stat().st_size] == []
+            assert [path.name for path in disk.rglob("*") if path.is_file() and path.stat().st_size] == [".session"]
             assert executor.run(["echo", "alive"], timeout=20).stdout == "alive\n"
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -498,3 +499,37 @@ def test_a_host_is_never_an_option(host: str) -> None:
         load_device(f"ssh:{host}")
     with pytest.raises(DeviceError), open_executor(replace(BOARD, host=host or None)):
         pass
+
+
+def test_two_benchmarks_do_not_share_a_board(own_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"model")
+    lock = own_server.home / "shared/lock"
+    shared = replace(BOARD, folder=str(lock.parent))
+    with open_executor(shared) as first, open_executor(shared) as second:
+        assert second.facts.cores, "its facts may be asked for"
+        first.push(tmp_path / "model")
+        first.push(tmp_path / "model")
+        with pytest.raises(DeviceError) as caught:
+            second.push(tmp_path / "model")
+        held = f"bench (board) is in use by {platform.node()} pid {os.getpid()} since 20"
+        assert str(caught.value).startswith(held) and f"remove {lock}" in str(caught.value)
+        assert caught.value.exit_code == 6 and "\n" not in str(caught.value)
+    assert not os.path.lexists(lock)
+    with open_executor(shared) as executor:
+        executor.push(tmp_path / "model")
+
+
+@pytest.mark.parametrize("session", ["", "999999999 1 a-boot", "{pid} 1 {boot}", "{pid} {begun} another-boot"])
+def test_the_lock_of_a_session_that_is_over_is_taken_over(own_server: Server, tmp_path: Path, session: str) -> None:
+    base = own_server.home / "shared"
+    (base / "session.0123456789abcdef").mkdir(parents=True)
+    begun = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    words = session.format(pid=os.getpid(), begun=begun, boot=boot)
+    (base / "session.0123456789abcdef/.session").write_text(f"{words}\n")
+    (base / "lock").symlink_to("session.0123456789abcdef host pid 7 since 2026-11-22T03:04:05+0000")
+    (tmp_path / "model").write_bytes(b"model")
+    with open_executor(replace(BOARD, folder=str(base))) as executor:
+        executor.push(tmp_path / "model")
+        assert (base / "lock").readlink().name.split()[0] == Path(executor.folder).name
+    assert not os.path.lexists(base / "lock")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,7 @@ class SshExecutor:
         self._label = connection.label
         self._session = session
         self._base = session.rpartition("/")[0]
+        self._locked = False
         self.facts = read_facts(lambda command: self.run(command, timeout=_COMMAND_S), device.name, "ssh")
 
     @property
@@ -63,7 +65,11 @@ class SshExecutor:
         return self._session
 
     def push(self, path: Path, *, executable: bool = False, keep: bool = False) -> str:
-        """Send a file or the files of a folder, each unless it is there with the same sha256. Raises DeviceError."""
+        """Send a file or the files of a folder, each unless it is there with the same sha256. Raises DeviceError.
+
+        The first one locks the board for this session: two benchmarks at a time would measure each other.
+        """
+        self._lock()
         tree = read_tree(path, executable)
         for file in tree.files:
             require_abi(file.path, (self.facts.abi,) if self.facts.abi else (), self._label)
@@ -101,6 +107,18 @@ class SshExecutor:
                 f"{self._label}: {remote}: cannot be read whole: {last_words(_text(reply.stderr))}; try again"
             )
         _write(local, content)
+
+    def _lock(self) -> None:
+        if self._locked:
+            return
+        who = f"{platform.node() or 'unknown'} pid {os.getpid()}"
+        reply = self._shell(scripts.lock_script(self._session, who), "locking it")
+        if reply.exit_code == scripts.IN_USE:
+            raise DeviceError(
+                f"{self._label} is in use by {last_words(_text(reply.stdout))} (its clock); wait for it, or, when "
+                f"nothing measures there, remove {self._base}/lock"
+            )
+        self._locked = True
 
     def _present(self, tree: Tree, folders: Sequence[str]) -> dict[str, set[File]]:
         """The files that each folder has, with their right content."""

@@ -6,10 +6,17 @@ from collections.abc import Iterable, Sequence
 NOT_THE_SAME = 70
 NOT_EXECUTABLE = 71
 NO_SUCH_FILE = 72
+IN_USE = 73
 NO_SUCH_PROGRAM = 127
 
 _IN_ENGLISH = "export LC_ALL=C"
 """What the programs of the script say is looked at; the programs that are measured keep the user's language."""
+
+
+# What tells a process from a later one with its number, also after the board was started anew.
+_PROCESS = r"""
+started() { sed 's/.*) //' /proc/"$1"/stat 2>/dev/null | cut -d ' ' -f 20; }
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null; }"""
 
 
 def session_script(base: str, session: str) -> str:
@@ -27,6 +34,8 @@ why=$(mkdir -p "$base" 2>&1 && mkdir "$base"/{session} "$base"/{session}/.runnin
 base=$(cd "$base" && pwd) || exit 0
 session="$base"/{session}
 trap '' HUP INT PIPE TERM
+{_PROCESS}
+echo "$$ $(started $$) $(boot)" >"$session"/.session
 find "$base" -maxdepth 1 -name 'session.????????????????' -mtime +7 -exec rm -rf {{}} \\; >/dev/null 2>&1
 say "ok $session"
 while read -r line; do :; done
@@ -34,7 +43,35 @@ for group in "$session"/.running/*; do
   group=${{group##*/}}
   kill -9 -"$group" || kill -9 "$group"
 done >/dev/null 2>&1
+case "$(readlink "$base"/lock 2>/dev/null)" in "{session} "*) rm -f "$base"/lock ;; esac
 rm -rf "$session"
+"""
+
+
+def lock_script(session: str, who: str) -> str:
+    """Takes the lock of the board for ``session``; when another one has it, says whose it is and ends with IN_USE.
+
+    The lock is a symbolic link, made in one step, whose text is the session's name and its user. Its session is over
+    when the script of :func:`session_script` is: that one removes it, unless the board lost its power.
+    """
+    base, _, name = session.rpartition("/")
+    return f"""
+{_IN_ENGLISH}
+{_PROCESS}
+base={shlex.quote(base)}
+lock="$base"/lock
+for attempt in 1 2 3; do
+  ln -s {shlex.quote(f"{name} {who}")}" since $(date +%Y-%m-%dT%H:%M:%S%z)" "$lock" 2>/dev/null && exit 0
+  held=$(readlink "$lock" 2>/dev/null)
+  case "$held" in "") continue ;; {name}" "*) exit 0 ;; esac
+  pid= begun= boot=
+  {{ read -r pid begun boot <"$base/${{held%% *}}"/.session; }} 2>/dev/null
+  [ -n "$pid" ] && [ "$begun $boot" = "$(started "$pid") $(boot)" ] && break
+  [ "$(readlink "$lock" 2>/dev/null)" = "$held" ] && rm -f "$lock"
+done
+[ -n "$held" ] || exit 0
+echo "${{held#* }}"
+exit {IN_USE}
 """
 
 
