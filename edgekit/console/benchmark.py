@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MEGABYTE = 1e6
 _SLOWEST = 10
 _SLOW_GOVERNORS = ("powersave", "conservative")
+_LARGE_ROUND_SPREAD = 0.1
 _LARGE_CV = 1.0
 
 # Two tables: one would not fit a terminal.
@@ -158,14 +159,30 @@ def _notes_of(result: "Result", planned: object) -> Iterator[str]:
         yield "throttling unknown: not every round was followed by a probe that answered"
     if result.cv is not None and result.cv > _LARGE_CV:
         yield "other programs have disturbed single runs: CV and the upper percentiles show it, the median stands"
+    if _rounds_differ(result):
+        yield (
+            "the rounds differ: half of their medians are more than 10 % apart; the ratio within a run stands, "
+            "for the figure itself measure on a quieter machine"
+        )
     if not result.cores:
         yield "not pinned to cores: expect more spread"
+    elif result.threads > len(result.cores):
+        yield f"{result.threads} threads on {len(result.cores)} cores wait for each other: give fewer --threads"
+    if result.runner == "python":
+        yield "measured by edgekit's runner in Python: the interpreter is in the peak memory"
     if result.state.governor in _SLOW_GOVERNORS:
         yield f"governor {result.state.governor}: slower than it could be, and less steady; set performance"
     if result.state.thermal_status is not None and result.state.thermal_status >= MODERATE:
         yield f"thermal status {result.state.thermal_status} before measuring: the device was hot"
     if result.statistic != "runs":
         yield f"the median is that of {result.statistic}: {result.runner} does not tell each run"
+
+
+def _rounds_differ(result: "Result") -> bool:
+    """Whether the interquartile range of the rounds' medians is above a tenth of the median: a machine of two minds."""
+    medians = sorted(result.round_medians_ms)
+    quarter = len(medians) // 4
+    return bool(quarter) and medians[-1 - quarter] - medians[quarter] > _LARGE_ROUND_SPREAD * result.median_ms
 
 
 def _faults(result: "Result", planned: object) -> Iterator[str]:

@@ -67,6 +67,9 @@ def test_what_is_unknown_is_empty_and_not_zero() -> None:
         (result(settled=False), "did not settle in every round: expect more spread"),
         (result(settled=False, valid=False), "did not settle in most rounds: not valid"),
         (result(cv=1.2), "other programs have disturbed single runs"),
+        (result(round_medians_ms=(1.7, 1.0, 1.0, 1.7, 1.7, 1.0, 1.0, 1.7)), "the rounds differ"),
+        (result(threads=3, cores=(2, 3)), "3 threads on 2 cores wait for each other"),
+        (result(runner="python"), "the interpreter is in the peak memory"),
         (
             result(statistic="round means", runner="MNNV2Basic"),
             "that of round means: MNNV2Basic does not tell each run",
