@@ -6,7 +6,7 @@ import edgekit
 from edgekit.emulation.output_scales import output_scales
 
 
-@pytest.mark.parametrize("target", ["android-arm64", "x86-64"])
+@pytest.mark.parametrize("target", ["android-arm64", pytest.param("x86-64", marks=pytest.mark.slow)])
 def test_the_step_of_a_float_interface_is_the_scale_of_the_integer_one(
     classifier: Path, calibration: Path, tmp_path: Path, target: str
 ) -> None:
