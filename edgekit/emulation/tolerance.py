@@ -2,11 +2,11 @@
 
 Integers: one step. LiteRT has no difference at all in what was measured (ResNet-8, DS-CNN, EfficientNet-Lite1, the
 demo; ARM against x86). The kernels of the others round values in the middle between two codes differently on ARM and on
-x86, by one step, and layers add that up. onnxruntime: QLinearAdd of the demo's input scaling, 23 % of its values (they
-are all ties), and 20 layers further its logits differ by up to 2 steps, RMS 1.0; none to one in the other networks. MNN:
-20 of 1.4 million codes of EfficientNet-Lite1's sixth layer, and 50 layers further up to 4 steps, RMS 0.86; all x86 CPUs
-agree to the bit, and so do the ARM CPUs; ``precision`` changes nothing. So these two have a second limit, ``ADDED``; what
-it lets through is told, and must be as near to the source model as the run on this machine.
+x86, by one step, and layers add that up. onnxruntime: QLinearAdd of the demo's input scaling, in 23 % of its values; 20
+layers further the logits differ by up to 2 steps, RMS 1.0; none to one in the other networks. MNN: 20 of 1.4 million
+codes of EfficientNet-Lite1's sixth layer, and 50 layers further up to 4 steps, RMS 0.86; all x86 CPUs agree to the bit,
+and so do the ARM CPUs. So these two have a second limit, ``ADDED``; what it lets through is told, and must be as near
+to the source model as the run on this machine.
 
 Floats: 1e-4 of the largest output (measured: 2e-6). Of fp16 artifacts only onnxruntime computes in half precision, on
 CPUs that have it. Every operation then rounds to 11 bits: N independent roundings of up to 2^-11 add up to
