@@ -63,7 +63,8 @@ def benchmark(
 
 def _artifacts(arguments: Sequence[str | PathLike[str]], settings: BenchmarkSettings) -> list[Artifact]:
     """The artifacts in the order in which they are reported: the baseline first."""
-    artifacts = resolve_artifacts([Path(argument) for argument in arguments], settings.runtime)
+    target = None if settings.target is None else Path(settings.target).stem
+    artifacts = resolve_artifacts([Path(argument) for argument in arguments], settings.runtime, target)
     if settings.compare is not None:
         if not is_artifact(settings.compare):
             raise UsageError(

@@ -34,7 +34,8 @@ class BenchmarkKeywords(TypedDict, total=False):
     compare: an artifact or an export to measure in turn with the others, as the baseline.
     profile: time each operation, too.
     out: a JSON file that always has what is measured so far.
-    target: the target profile whose promises must hold; that of the manifest, or of the device, by default.
+    target: of an export only this target's artifacts; the target profile whose promises must hold (that of the
+        manifest, or of the device, by default).
     history: record the figures in the history (``edgekit history``); true by default.
     journal: called with everything that is measured so far, after each trial.
     progress: told of each stage.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.benchmarking.runners import Prepared
-from edgekit.errors import InputError, ModelError, UsageError
+from edgekit.errors import InputError, ModelError, UsageError, nearest
 from edgekit.release import manifest
 from edgekit.release.manifest import FILE_NAME
 from edgekit.release.reading import read_manifest
@@ -48,15 +48,18 @@ class Subject:
     delegate: str | None = None
 
 
-def resolve_artifacts(arguments: Sequence[str | Path], runtime: str | None = None) -> list[Artifact]:
-    """The artifacts that ``arguments`` name: files, manifests, or folders with one; each once, in this order.
+def resolve_artifacts(
+    arguments: Sequence[str | Path], runtime: str | None = None, target: str | None = None
+) -> list[Artifact]:
+    """The artifacts that ``arguments`` name: files, manifests, folders with one, or a target's folder of an export.
 
-    ``runtime`` keeps those of a manifest that this engine runs. Raises UsageError for what is no artifact, is given
+    Each stands once, in this order. ``runtime`` and ``target`` keep those of a manifest that this engine runs, and that
+    are for this target. Raises UsageError for what is no artifact, is given
     twice or is for another engine, and InputError for files that are missing or are not what their manifest says.
     """
     if not arguments:
         raise UsageError("nothing to measure; expected .tflite, .mnn or .onnx files, or a folder with a manifest.json")
-    artifacts = [artifact for argument in arguments for artifact in _resolve(Path(argument), runtime)]
+    artifacts = [artifact for argument in arguments for artifact in _resolve(Path(argument), runtime, target)]
     seen: set[Path] = set()
     for artifact in artifacts:
         if artifact.path.resolve() in seen:
@@ -86,9 +89,13 @@ def matching_artifact(old: str | Path, new: Artifact) -> Artifact:
     return found[0]
 
 
-def _resolve(path: Path, runtime: str | None) -> list[Artifact]:
+def _resolve(path: Path, runtime: str | None, target: str | None) -> list[Artifact]:
     if path.is_dir() or path.name == FILE_NAME:
-        return _of_manifest(path / FILE_NAME if path.is_dir() else path, runtime)
+        manifest_path = path / FILE_NAME if path.is_dir() else path
+        above = path.absolute().parent / FILE_NAME
+        if path.is_dir() and not manifest_path.exists() and above.is_file():
+            return _of_manifest(above, runtime, path.absolute().name)
+        return _of_manifest(manifest_path, runtime, target)
     format_ = _FORMATS.get(path.suffix.lower())
     if format_ is None:
         raise UsageError(
@@ -101,10 +108,15 @@ def _resolve(path: Path, runtime: str | None) -> list[Artifact]:
     return [_listed(artifact)]
 
 
-def _of_manifest(path: Path, runtime: str | None) -> list[Artifact]:
+def _of_manifest(path: Path, runtime: str | None, target: str | None) -> list[Artifact]:
     export = read_manifest(path)
+    targets = sorted({entry.target for entry in export.artifacts})
+    if target is not None and target not in targets:
+        raise UsageError(f"{path}: nothing for target {target}{nearest(target, targets)}; it has {', '.join(targets)}")
     artifacts = []
     for entry in export.artifacts:
+        if target not in (None, entry.target):
+            continue
         artifact = _read(export.folder / entry.path, entry.format)
         if artifact.sha256 != entry.sha256:
             raise ModelError(f"{artifact.path}: not the file that {path} lists (its sha256 differs); export it again")

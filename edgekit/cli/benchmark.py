@@ -42,7 +42,8 @@ def benchmark(
     runtime: Annotated[_Runtime | None, typer.Option("--runtime", help="Only this runtime's artifacts.")] = None,
     delegate: Annotated[_Delegate | None, typer.Option("--delegate", help="Instead of what the target has.")] = None,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="The target profile whose promises must hold.")
+        str | None,
+        typer.Option("--target", "-t", help="Only this target's artifacts of an export; its promises must hold."),
     ] = None,
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="SECONDS", help="Measure each artifact for so long.")

@@ -23,8 +23,8 @@ class VerifyKeywords(TypedDict, total=False):
     model: where the source model is, when it is not where the manifest says.
     hashes_only: do not compare with the source model.
     emulate: also run the artifacts on the emulated CPUs of their targets.
-    cpus: emulate these instead: ``"cortex-a53"``, ``"cortex-a76"``, ``"i8mm"``, ``"haswell"``.
-    targets: only the artifacts of these targets.
+    cpu: emulate these, or this one, instead: ``"cortex-a53"``, ``"cortex-a76"``, ``"i8mm"``, ``"haswell"``.
+    target: only the artifacts of these targets, or of this one.
     samples: compare on N samples, spread evenly over the data (all by default; a few in the emulator).
     sysroot: a folder with the emulated machine's Python and runtimes, instead of the one that is built once.
     threads: threads of the runtimes of this machine.
@@ -36,8 +36,8 @@ class VerifyKeywords(TypedDict, total=False):
     model: str | PathLike[str] | None
     hashes_only: bool
     emulate: bool
-    cpus: Sequence[str]
-    targets: Sequence[str]
+    cpu: str | Sequence[str] | None
+    target: str | Sequence[str] | None
     samples: int | None
     sysroot: str | PathLike[str] | None
     threads: int | None
@@ -68,14 +68,14 @@ class VerifySettings:
         if unknown:
             raise UsageError(f'unknown argument "{unknown[0]}"{nearest(unknown[0], VerifyKeywords.__annotations__)}')
         data, model, sysroot = keywords.get("data"), keywords.get("model"), keywords.get("sysroot")
-        cpus = tuple(find_cpu(name) for name in dict.fromkeys(keywords.get("cpus") or ()))
+        cpus = tuple(find_cpu(name) for name in _several(keywords.get("cpu")))
         settings = cls(
             data=None if data is None else fspath(data),
             model=None if model is None else Path(model),
             hashes_only=bool(keywords.get("hashes_only", False)),
             emulate=bool(keywords.get("emulate", False)) or bool(cpus),
             cpus=cpus,
-            targets=tuple(dict.fromkeys(keywords.get("targets") or ())),
+            targets=_several(keywords.get("target")),
             samples=_at_least_one("samples", keywords.get("samples")),
             sysroot=None if sysroot is None else Path(sysroot),
             threads=_at_least_one("threads", keywords.get("threads")) or 1,
@@ -100,3 +100,8 @@ def _at_least_one(flag: str, value: int | None) -> int | None:
     if value is not None and (not isinstance(value, int) or value < 1):
         raise UsageError(f"--{flag} {value}: expected a whole number, at least 1")
     return value
+
+
+def _several(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Each once, in their order."""
+    return tuple(dict.fromkeys([names] if isinstance(names, str) else names or ()))

@@ -61,6 +61,15 @@ def test_an_export_is_all_of_its_artifacts(export: Path, argument: str) -> None:
     assert (artifacts[0].target, artifacts[0].precision, artifacts[0].runtime) == ("x86-64", "int8", "litert")
 
 
+def test_a_target_chooses_among_the_artifacts_of_an_export(export: Path) -> None:
+    assert len(resolve_artifacts([export], target="x86-64")) == 3
+    assert [each.path for each in resolve_artifacts([export / "x86-64"])] == [
+        each.path for each in resolve_artifacts([export])
+    ]
+    with pytest.raises(UsageError, match=r"nothing for target x86-46; did you mean .x86-64.+; it has x86-64"):
+        resolve_artifacts([export], target="x86-46")
+
+
 def test_a_file_of_an_export_finds_its_manifest(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(export / "x86-64")
     (artifact,) = resolve_artifacts(["net.tflite"])

@@ -50,7 +50,7 @@ def test_every_format_does_on_arm_what_it_does_here(
 @pytest.mark.slow
 def test_floats_agree_relative_to_the_largest(sysroot: Path, classifier: Path, tmp_path: Path) -> None:
     edgekit.export(classifier, ["android-arm64"], precision="fp32", out=tmp_path)
-    found = edgekit.verify(tmp_path, hashes_only=True, cpus=["cortex-a76"], samples=1, sysroot=sysroot)
+    found = edgekit.verify(tmp_path, hashes_only=True, cpu=["cortex-a76"], samples=1, sysroot=sysroot)
     for artifact in found.artifacts:
         (emulated,) = artifact.emulated
         assert emulated.max_lsb is None and emulated.max_relative_error < 1e-5
@@ -76,7 +76,7 @@ def test_the_way_around_mnns_i8mm_kernel_works(
     (folder / "targets").mkdir()
     shutil.move(folder / "mnn.toml", folder / "targets/mnn.toml")
     edgekit.export(model, ["mnn"], calibration=folder / "calibration.npz", out=folder / "good")
-    (artifact,) = edgekit.verify(folder / "good", cpus=["i8mm"], sysroot=sysroot).artifacts
+    (artifact,) = edgekit.verify(folder / "good", cpu=["i8mm"], sysroot=sysroot).artifacts
     assert artifact.emulated[0].max_lsb == 0
 
     without = tuple(rewrites for rewrites in lowering._INT8_REWRITES if "even_blocks" not in str(rewrites))
@@ -85,7 +85,7 @@ def test_the_way_around_mnns_i8mm_kernel_works(
     edgekit.export(model, ["mnn"], calibration=folder / "calibration.npz", out=folder / "bad")
     assert edgekit.verify(folder / "bad").artifacts[0].verification is not None  # x86 cannot see it
     with pytest.raises(edgekit.GateError, match=r'dense\.mnn on i8mm: output "y" is up to \d+ LSB off'):
-        edgekit.verify(folder / "bad", cpus=["i8mm"], sysroot=sysroot)
+        edgekit.verify(folder / "bad", cpu=["i8mm"], sysroot=sysroot)
 
 
 def has_vnni() -> bool:
@@ -116,10 +116,10 @@ def test_saturation_without_vnni_is_found_and_seven_bits_avoid_it(
     # max_drop: the outputs of this layer are too much alike for a top-1.
     samples = tmp_path / "calibration.npz"
     edgekit.export(model, ["eight", "seven"], calibration=samples, out=tmp_path / "dist", max_drop=100)
-    (seven,) = edgekit.verify(tmp_path / "dist", emulate=True, targets=["seven"]).artifacts
+    (seven,) = edgekit.verify(tmp_path / "dist", emulate=True, target=["seven"]).artifacts
     assert seven.emulated[0].cpu == "haswell" and (seven.emulated[0].max_lsb or 0) <= 1
     with pytest.raises(edgekit.GateError, match=r"eight/dense\.onnx on haswell: output .* LSB off"):
-        edgekit.verify(tmp_path / "dist", emulate=True, targets=["eight"])
+        edgekit.verify(tmp_path / "dist", emulate=True, target=["eight"])
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_a_runtime_that_crashes_in_the_emulator_is_named(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(edgekit.GateError) as caught:
-        edgekit.verify(tmp_path / "dist", hashes_only=True, cpus=["cortex-a53"], samples=1, sysroot=sysroot)
+        edgekit.verify(tmp_path / "dist", hashes_only=True, cpu=["cortex-a53"], samples=1, sysroot=sysroot)
     assert str(caught.value).count("on cortex-a53: ") == 3 and "SIGILL" in str(caught.value)
 
 
@@ -144,7 +144,7 @@ def test_a_batch_and_integer_codes_pass_through(
 ) -> None:
     keywords = {"calibration": calibration, "out": tmp_path / "dist", "input_shapes": {"image": (2, *toy.SHAPE)}}
     edgekit.export(classifier, ["linux-arm64"], io="int8", **keywords)  # type: ignore[arg-type]
-    found = edgekit.verify(tmp_path / "dist", hashes_only=True, cpus=["cortex-a76"], samples=2, sysroot=sysroot)
+    found = edgekit.verify(tmp_path / "dist", hashes_only=True, cpu=["cortex-a76"], samples=2, sysroot=sysroot)
     assert [a.artifact.outputs[0].dtype for a in found.artifacts] == ["int8", "float32", "int8"]
     assert all((a.emulated[0].max_lsb or 0) <= 1.01 for a in found.artifacts)
 

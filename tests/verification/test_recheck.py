@@ -250,8 +250,8 @@ def test_a_profile_that_is_gone_or_changed_is_told(copy: Path, monkeypatch: pyte
 def test_flags_that_make_no_sense(project: Path) -> None:
     dist = project / "dist"
     for keywords, told in (
-        ({"targets": ["x86-46"]}, 'did you mean "x86-64"'),
-        ({"cpus": ["cortex-a35"]}, "cortex-a53"),
+        ({"target": ["x86-46"]}, 'did you mean "x86-64"'),
+        ({"cpu": ["cortex-a35"]}, "cortex-a53"),
         ({"emulate": True}, "nothing to emulate for x86-64"),
         ({"samples": 0}, "--samples 0"),
         ({"hashes_only": True, "model": "m.onnx"}, "leave --model out"),
