@@ -1,7 +1,8 @@
 import json
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,15 @@ def test_the_file_is_replaced_by_a_whole_document(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
 
 
-@pytest.fixture
-def room() -> Iterator[Callable[[int], None]]:
-    """Sets how many bytes a file may have, as a quota would."""
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """So many bytes a file may have, as a quota would say; pytest's own log among them, which is written elsewhen."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ["missing/out.json", "file/out.json", "folder"])
@@ -39,11 +43,10 @@ def test_a_place_where_nothing_can_be_written_is_told_first(tmp_path: Path, name
         ReportFile(tmp_path / name).require_writable()
 
 
-def test_a_disk_that_fills_up_leaves_the_document_before(tmp_path: Path, room: Callable[[int], None]) -> None:
+def test_a_disk_that_fills_up_leaves_the_document_before(tmp_path: Path) -> None:
     file = ReportFile(tmp_path / "out.json")
     file.write(draft(FakeExecutor()))
-    room(10)
-    with pytest.raises(UsageError, match=r"cannot be written \(File too large\)"):
+    with room(10), pytest.raises(UsageError, match=r"cannot be written \(File too large\)"):
         file.write(draft(FakeExecutor()))
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
     assert json.loads((tmp_path / "out.json").read_text())["schema"] == 1
