@@ -169,7 +169,8 @@ def _notes_of(result: "Result", planned: object) -> Iterator[str]:
     elif result.threads > len(result.cores):
         yield f"{result.threads} threads on {len(result.cores)} cores wait for each other: give fewer --threads"
     if result.runner == "python":
-        yield "measured by edgekit's runner in Python: the interpreter is in the peak memory"
+        note = "measured by edgekit's runner in Python: the interpreter is in the peak memory"
+        yield note if result.runtime == "mnn" else f"{note} (with gcc or pip install 'edgekit[ssh]' it is the one in C)"
     if result.state.governor in _SLOW_GOVERNORS:
         yield f"governor {result.state.governor}: slower than it could be, and less steady; set performance"
     if result.state.thermal_status is not None and result.state.thermal_status >= MODERATE:
