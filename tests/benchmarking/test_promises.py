@@ -83,6 +83,8 @@ def test_fewer_operations_than_the_manifest_promised_are_an_error(
 @pytest.mark.parametrize("delegate", ["none", "nnapi"])
 def test_another_delegate_has_promised_nothing(artifacts: dict[str, Artifact], remote: Promises, delegate: str) -> None:
     remote.check(ran(artifacts["tflite"], delegate), took(1))
+    with pytest.raises(GateError):
+        remote.check(ran(artifacts["tflite"], "xnnpack"), took(1))
 
 
 @pytest.mark.parametrize("delegate", ["gpu", "nnapi"])
@@ -155,6 +157,8 @@ def test_an_export_for_a_profile_that_is_not_here_promises_nothing(
     artifacts: dict[str, Artifact], remote: Promises
 ) -> None:
     remote.check(ran(replace(artifacts["tflite"], target="my-board")), took(0))
+    with pytest.raises(GateError):
+        remote.check(ran(artifacts["tflite"]), took(0))
 
 
 def test_the_first_operations_that_fall_back_are_named(shared: Path) -> None:

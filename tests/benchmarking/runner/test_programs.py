@@ -341,4 +341,7 @@ def test_mnn_calculates_in_int8_when_it_is_told(tmp_path):
 
 
 def test_the_python_of_old_boards_reads_the_program():
-    ast.parse(Path(PYTHON[1]).read_text(), feature_version=(3, 7))
+    program = Path(PYTHON[1]).read_text()
+    assert ast.parse(program, feature_version=(3, 7)).body
+    with pytest.raises(SyntaxError):  # what it would say of newer syntax
+        ast.parse(program + "\nif (newer := 1): pass\n", feature_version=(3, 7))
