@@ -24,8 +24,11 @@ from edgekit.verification.comparison import Subject
 
 MAX_STEPS = 1.0
 MAX_RELATIVE = 1e-4
-MAX_LOST_DB = 1.0
-"""How much further from the source than this machine's run an artifact may be whose roundings add up."""
+MAX_LOST_DB = 2.0
+"""How much further from the source than this machine's run an artifact may be whose roundings add up.
+
+Four samples of ten logits scatter by 1 dB: the demo is 1.1 dB nearer on some samples and 0.7 dB further on others.
+"""
 
 _HALF_ROUNDING = 2.0**-11
 _DEVIATIONS = 4.0

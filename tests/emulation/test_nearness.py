@@ -29,9 +29,9 @@ def test_the_loss_is_that_of_the_sqnr_against_the_source(classifier: Path) -> No
         assert outputs.lost_db(subject, samples, far, near) == pytest.approx(-20, abs=0.1)
 
 
-def test_one_decibel_is_the_limit_and_without_a_source_nothing_passes() -> None:
-    assert nearness_fault(0.9) is None and nearness_fault(-20) is None
-    assert "1.1 dB lower" in (nearness_fault(1.1) or "")
+def test_two_decibels_are_the_limit_and_without_a_source_nothing_passes() -> None:
+    assert nearness_fault(1.9) is None and nearness_fault(-20) is None
+    assert "2.1 dB lower" in (nearness_fault(2.1) or "")
     assert "leave --hashes-only out" in (nearness_fault(None) or "")
     with SourceOutputs(None) as outputs:
         assert outputs.lost_db(None, [], [], []) is None  # type: ignore[arg-type]
