@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import secrets
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgekit.benchmarking.executors.ssh.failures import cannot_write, last_words
 from edgekit.benchmarking.executors.ssh.tree import File, Tree, read_tree
 from edgekit.benchmarking.facts import read_facts
 from edgekit.errors import DeviceError
+from edgekit.files import replace_file
 from edgekit.profiles.device import Device
 
 _COMMAND_S = 60.0
@@ -188,13 +188,6 @@ def _text(content: bytes) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        replace_file(path, content)
     except OSError as error:
         raise DeviceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
