@@ -1,0 +1,1 @@
+"""How important each unit of a group is; one module for each kind."""

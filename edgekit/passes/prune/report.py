@@ -1,0 +1,65 @@
+"""What pruning did, as plain data for the table and the manifest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """``before`` and ``after`` are channels; ``loss`` is what removing them alone adds, on samples the fit has not seen.
+
+    A dropped branch has ``after`` 0.
+    """
+
+    name: str
+    before: int
+    after: int
+    loss: float | None
+    dropped: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "name": self.name,
+            "before": self.before,
+            "after": self.after,
+            "loss": self.loss,
+            "dropped": self.dropped,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PruningReport:
+    """``loss``: measured on samples that the fit has not seen (cross-fit), None without data; ``loss_name``: its kind.
+
+    ``whole``: groups that were left whole, with reasons. ``notes``: sentences that the user should read.
+    """
+
+    importance: str
+    macs_before: int
+    macs_after: int
+    parameters_before: int
+    parameters_after: int
+    loss: float | None
+    loss_name: str
+    compensation: str
+    groups: Sequence[GroupReport]
+    whole: Sequence[tuple[str, int, str]]
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "importance": self.importance,
+            "macs_before": self.macs_before,
+            "macs_after": self.macs_after,
+            "parameters_before": self.parameters_before,
+            "parameters_after": self.parameters_after,
+            "loss": self.loss,
+            "loss_name": self.loss_name,
+            "compensation": self.compensation,
+            "groups": [group.to_json() for group in self.groups],
+            "whole": [{"node": node, "channels": channels, "reason": reason} for node, channels, reason in self.whole],
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,1 @@
+"""Recovery: train a pruned network to give what the float source gives, without labels (needs TensorFlow)."""
