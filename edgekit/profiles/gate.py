@@ -11,7 +11,7 @@ class Gate:
     ``max_top1_drop``: largest loss of top-1 against the float source, in percentage points; needs labels.
     ``min_top1_agreement``: smallest share of samples, in percent, on which the artifact's top-1 class is the float
     source's; for classifiers when there are no labels. Whether an output without labels is a classifier's is told by
-    what computes it (edgekit/verification/scores.py): a Softmax, a Sigmoid, or a product that gives logits.
+    what computes it (edgekit/graph/scores.py): a Softmax, a Sigmoid, or a product that gives logits.
     ``min_cosine``: smallest cosine, 0..1, between the artifact's and the float source's outputs, for every model.
     ``min_format_agreement``: smallest share of samples, in percent, on which two formats of a target agree on top-1.
     ``min_format_cosine``: smallest cosine between the outputs of two formats of a target, for every model.

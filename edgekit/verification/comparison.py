@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.exporters import ExportedInterface
+from edgekit.graph.scores import ClassScores
 from edgekit.interface import Precision
 from edgekit.profiles.gate import Gate
 from edgekit.runtimes import Array, Delegation
 from edgekit.runtimes.process import RuntimeProcess
 from edgekit.verification.adaptation import from_artifact, to_artifact
 from edgekit.verification.metrics import Accuracy, OutputError, Share, Verification, top1_classes
-from edgekit.verification.scores import ClassScores
 
 
 @dataclass(frozen=True, slots=True)

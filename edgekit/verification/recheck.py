@@ -9,6 +9,7 @@ from edgekit.emulation.agreement import Emulated
 from edgekit.emulation.checking import EmulationOptions, emulate
 from edgekit.emulation.cpu import CPUS, Cpu
 from edgekit.errors import ModelError, ProfileError, UsageError, nearest
+from edgekit.graph.scores import find_scores
 from edgekit.importers import ImportedModel, import_model
 from edgekit.importers.fingerprint import model_sha256
 from edgekit.interface import Precision
@@ -22,7 +23,6 @@ from edgekit.verification.metrics import Verification
 from edgekit.verification.recheck_data import ChosenData, choose_data, spread
 from edgekit.verification.recheck_report import Recheck, RecheckedArtifact
 from edgekit.verification.recheck_settings import VerifyKeywords, VerifySettings
-from edgekit.verification.scores import find_scores
 from edgekit.verification.verification import is_classifier
 from edgekit.verification.verification import verify as compare
 

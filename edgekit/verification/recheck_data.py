@@ -7,11 +7,11 @@ from typing import Any
 from edgekit.data import open_samples
 from edgekit.data.iterator import is_iterator_spec
 from edgekit.errors import InputError, UsageError
+from edgekit.graph.scores import ClassScores
 from edgekit.interface import TensorSpec
 from edgekit.release.manifest import DataRecord, Manifest
 from edgekit.release.reading import read_evaluation
 from edgekit.verification.random_data import random_samples
-from edgekit.verification.scores import ClassScores
 from edgekit.verification.verification import LabelledSamples
 
 _RANDOM_SAMPLES = 16

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from edgekit.errors import DataError, GateError, ModelError
 from edgekit.graph import storage
+from edgekit.graph.scores import ClassScores, find_scores
 from edgekit.progress import Advance
 from edgekit.runtimes import Array
 from edgekit.runtimes.process import RuntimeFailedError, RuntimeProcess
 from edgekit.verification.comparison import Comparison, Expected, Subject, Verified
 from edgekit.verification.judgement import shortfalls
-from edgekit.verification.scores import ClassScores, find_scores
 
 
 class LabelledSamples(Protocol):

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-
-from edgekit.runtimes import Array
+from numpy.typing import NDArray
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE})
 _MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "DequantizeLinear"})
@@ -27,7 +27,7 @@ class ClassScores:
     threshold: float | None
     plausible: bool
 
-    def ranked(self, output: Array) -> Array:
+    def ranked(self, output: NDArray[Any]) -> NDArray[Any]:
         """One column per class, of what the model gave."""
         if self.threshold is None:
             return output

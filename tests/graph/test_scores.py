@@ -7,10 +7,10 @@ import onnx_ir as ir
 import pytest
 
 import edgekit
+from edgekit.graph.scores import find_scores
 from edgekit.profiles.gate import Gate
 from edgekit.verification.judgement import shortfalls
 from edgekit.verification.metrics import Verification
-from edgekit.verification.scores import find_scores
 from tests.passes.quantize.networks import Network
 
 
