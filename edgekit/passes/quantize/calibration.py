@@ -6,27 +6,23 @@ neither their order nor the number of processors changes a bit of the result.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.errors import DataError, UsageError
-from edgekit.passes.quantize.activations import ActivationReader
+from edgekit.graph.activations import Sample, read_samples
 from edgekit.passes.quantize.assignment import Assignment, Group, assign, constant
 from edgekit.passes.quantize.moments import Moments, RowSums, observable_weights
 from edgekit.passes.quantize.observers import Observed, Observer, minmax_range, mse_range
 from edgekit.passes.quantize.qparams import QParams, choose_qparams
 
-Sample = Mapping[str, NDArray[Any]]
 Advance = Callable[[int], None]
 ObserverName = Literal["minmax", "mse"]
-T = TypeVar("T")
 
 _RANGE = {"minmax": minmax_range, "mse": mse_range}
 _MOST_WORKERS = 8
@@ -115,7 +111,7 @@ def _observe(
     names = list(values)
     observers = {name: Observer() for name in names}
     count = 0
-    for observed in _run(model, names, samples, lambda arrays: [Observed.of(array) for array in arrays]):
+    for observed in read_samples(model, names, samples, _observed, _workers()):
         for name, seen in zip(names, observed, strict=True):
             if not (np.isfinite(seen.minimum) and np.isfinite(seen.maximum)):
                 raise _not_finite(values[name], count)
@@ -125,6 +121,14 @@ def _observe(
     if count == 0:
         raise DataError("calibration data: no samples; static int8 needs at least one, better 100 or more")
     return observers, count
+
+
+def _observed(arrays: Sequence[NDArray[np.float32]]) -> list[Observed]:
+    return [Observed.of(array) for array in arrays]
+
+
+def _workers() -> int:
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _not_finite(value: ir.Value, sample: int) -> DataError:
@@ -166,41 +170,10 @@ def _collect_moments(
     def rows(arrays: Sequence[NDArray[np.float32]]) -> list[RowSums]:
         return [moment.rows_of(array) for moment, array in zip(moments, arrays, strict=True)]
 
-    for sums in _run(model, sources, samples, rows):
+    for sums in read_samples(model, sources, samples, rows, _workers()):
         for moment, added in zip(moments, sums, strict=True):
             moment.update(added)
         advance(1)
     for moment in moments:
         moment.flush()
     return collected
-
-
-def _run(
-    model: ir.Model,
-    names: Sequence[str],
-    samples: Iterable[Sample],
-    analyze: Callable[[Sequence[NDArray[np.float32]]], T],
-) -> Iterator[T]:
-    """What ``analyze`` makes of the arrays of the values ``names``, sample by sample, in the samples' order.
-
-    ``analyze`` must not keep the arrays.
-    """
-    inputs = [value.name or "" for value in model.graph.inputs]
-    reader = ActivationReader(model, names)
-
-    def task(sample: Sample) -> T:
-        arrays = reader.read(sample)
-        return analyze([arrays[name] for name in names])
-
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[T]] = deque()
-        for index, sample in enumerate(samples):
-            missing = [name for name in inputs if name not in sample]
-            if missing:
-                raise DataError(f"calibration sample {index}: no array '{missing[0]}'; expected {', '.join(inputs)}")
-            pending.append(pool.submit(task, sample))
-            if len(pending) > workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

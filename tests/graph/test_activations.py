@@ -1,8 +1,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
-from edgekit.passes.quantize.activations import ActivationReader
+from edgekit.errors import DataError
+from edgekit.graph.activations import ActivationReader, part, read_samples
 from tests.passes.quantize.networks import Network, images, mobile_network
 
 
@@ -36,3 +38,25 @@ def test_the_next_read_overwrites() -> None:
     assert first.tolist() == [[-1] * 4]
     reader.read({"x": np.zeros((1, 4), np.float32)})
     assert first.tolist() == [[0] * 4]
+
+
+def test_a_part_has_only_what_lies_between() -> None:
+    model = mobile_network()
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    weight = model.graph.initializers["depthwise_w"]
+    between = part(model, [values["expand6"], weight], [values["depthwise6"]])
+    assert [node.name for node in between.graph] == ["depthwise_node", "depthwise6_node"]
+    assert [value.name for value in between.graph.inputs] == ["expand6", "depthwise_w"]
+    assert set(between.graph.initializers) == {"depthwise_b", "depthwise6_min", "depthwise6_max"}
+    assert weight.const_value is not None
+
+
+def test_results_come_in_the_order_of_the_samples() -> None:
+    samples = images(30)
+    sums = list(read_samples(mobile_network(), ["x"], samples, lambda arrays: float(arrays[0].sum()), workers=3))
+    assert sums == [float(sample["x"].sum()) for sample in samples]
+
+
+def test_a_sample_without_an_input_is_refused() -> None:
+    with pytest.raises(DataError, match="sample 1: no array 'x'; expected x"):
+        list(read_samples(mobile_network(), ["x"], [*images(1), {"y": np.zeros(1)}], len, workers=1))
