@@ -23,14 +23,13 @@ def count_parameters(model: ir.Model) -> int:
         value: tensor
         for node in model.graph.all_nodes()
         for value in node.inputs
-        if value is not None
-        and (tensor := ir.convenience.get_const_tensor(value)) is not None
-        and _is_parameter(tensor)
+        if value is not None and (tensor := ir.convenience.get_const_tensor(value)) is not None and is_parameter(tensor)
     }
     return sum(math.prod(tensor.shape.numpy()) for tensor in tensors.values())
 
 
-def _is_parameter(tensor: ir.TensorProtocol) -> bool:
+def is_parameter(tensor: ir.TensorProtocol) -> bool:
+    """Whether ``count_parameters`` counts a constant."""
     return len(tensor.shape) > 0 and (tensor.dtype.is_floating_point() or tensor.dtype in _INTEGER_WEIGHTS)
 
 
