@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgekit.graph.patches import PatchSampler, sampler_of
 from edgekit.graph.queries import shape_of
 from edgekit.passes.quantize.assignment import Assignment, activation_inputs, has_weight
-from edgekit.passes.quantize.patches import PatchSampler, sampler_of
 from edgekit.passes.quantize.qparams import QParams
 
 # Codes reach 128 in magnitude: 128**2 * 1024 == 2**24, up to which float32 counts exactly.

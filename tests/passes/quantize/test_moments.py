@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekit.graph.patches import sampler_of
 from edgekit.interface import Precision
 from edgekit.passes.quantize import QuantizationScheme, calibrate, quantize
 from edgekit.passes.quantize.moments import Moments
-from edgekit.passes.quantize.patches import sampler_of
 from edgekit.passes.quantize.qparams import choose_qparams, fake_quantize
 from tests.passes.quantize.networks import Network, run
 

@@ -16,11 +16,12 @@ _GOLDEN_RATIO = 0.6180339887498949
 class PatchSampler:
     """``taps`` [rows, kernel] index the flattened positions; ``inside`` is False where a tap reads padding.
 
-    ``channels_last``: the value is [..., channels] (a matrix product's), not [batch, channels, *spatial]; of a
-    batch of images the first is read.
+    ``positions`` [rows]: those of the outputs that the rows give, flattened. ``channels_last``: the value is
+    [..., channels] (a matrix product's), not [batch, channels, *spatial]; of a batch of images the first is read.
     """
 
     groups: int
+    positions: NDArray[np.intp]
     taps: NDArray[np.intp]
     inside: NDArray[np.bool_] | None
     channels_last: bool = False
@@ -42,12 +43,13 @@ def sampler_of(node: ir.Node, rows: int) -> PatchSampler:
     if node.op_type == "Conv":
         return _conv_sampler(node, shape_of(source)[2:], shape_of(target)[2:], rows)
     positions = _spread(int(np.prod(shape_of(source)[:-1])), rows)
-    return PatchSampler(1, positions[:, None], None, channels_last=True)
+    return PatchSampler(1, positions, positions[:, None], None, channels_last=True)
 
 
 def _conv_sampler(node: ir.Node, sizes: tuple[int, ...], outputs: tuple[int, ...], rows: int) -> PatchSampler:
     w = window(node)
-    starts = np.unravel_index(_spread(int(np.prod(outputs)), rows), outputs)
+    positions = _spread(int(np.prod(outputs)), rows)
+    starts = np.unravel_index(positions, outputs)
     offsets = np.unravel_index(np.arange(int(np.prod(w.kernel))), w.kernel)
     taps = np.zeros((len(starts[0]), len(offsets[0])), np.intp)
     inside = np.ones(taps.shape, np.bool_)
@@ -55,7 +57,7 @@ def _conv_sampler(node: ir.Node, sizes: tuple[int, ...], outputs: tuple[int, ...
         position = starts[d][:, None] * w.strides[d] - w.begin[d] + offsets[d][None, :] * w.dilations[d]
         inside &= (position >= 0) & (position < size)
         taps = taps * size + np.clip(position, 0, size - 1)
-    return PatchSampler(int(attribute(node, "group")), taps, None if inside.all() else inside)
+    return PatchSampler(int(attribute(node, "group")), positions, taps, None if inside.all() else inside)
 
 
 def _spread(count: int, rows: int) -> NDArray[np.intp]:
