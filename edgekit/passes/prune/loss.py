@@ -1,25 +1,205 @@
 """What a change of the outputs costs: KL divergence of class scores, or the outputs' relative squared error."""
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgekit.graph.queries import is_floating, shape_of
+from edgekit.graph.scores import ClassScores, find_scores
+
+Rows = NDArray[Any]
+"""[samples, width], float32 or float64; a change of rows has the same shape."""
+
+MOST_WIDTH = 1024
+"""Of outputs that are no class scores this many elements are compared: prices need no more, and many are kept."""
+
+_LEAST_PROBABILITY = 1e-12
+_SEED = 0
+
+
+class Comparison(Protocol):
+    """The loss of changes of fixed reference rows."""
+
+    def losses(self, changes: NDArray[Any]) -> NDArray[np.float64]:
+        """[moves] of ``changes`` [moves, samples, width]: each alone added to the reference rows."""
+        ...
+
+    def expand(self, change: Rows, moves: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Slope [moves] and curvature [moves, moves] of the loss where the rows have changed by ``change``.
+
+        loss(change + sum of some moves) is about loss(change) + sum of slopes + half the sum of their curvatures.
+        """
+        ...
+
 
 class OutputLoss:
-    """Compares outputs with the float model's, on rows that ``rows`` makes of one sample's outputs.
+    """Compares outputs with the float model's, on rows that ``row`` makes of one sample's outputs.
 
-    Of a classifier (edgekit.verification.scores) a row is the logits (log-probabilities after a Softmax), and the loss is
-    the mean of KL(softmax(float) || softmax(changed)); of anything else it is the mean over outputs of the squared error
-    divided by the float output's variance. Changes of rows may be added: that is what the search does.
+    Of a classifier with one output (edgekit.graph.scores) a row is the logits (log-probabilities after a Softmax), and
+    the loss is the mean of KL(softmax(float) || softmax(changed)), of independent yes and no after a Sigmoid. Of
+    anything else it is the mean over outputs of the squared error divided by the float output's variance. Changes of
+    rows may be added: that is what the search does.
     """
 
     def __init__(self, model: ir.Model) -> None:
-        raise NotImplementedError
+        self._outputs = [index for index, value in enumerate(model.graph.outputs) if is_floating(value)]
+        scores = find_scores(model) if len(model.graph.outputs) == 1 else None
+        self._scores = scores if scores is not None and scores.plausible else None
+        self._origin = _origin(model.graph.outputs[0]) if self._scores is not None else ""
+        shapes = [shape_of(model.graph.outputs[index]) for index in self._outputs]
+        self._picked = [] if self._scores is not None else _pick([int(np.prod(shape)) for shape in shapes])
 
-    def row(self, outputs: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+    @property
+    def name(self) -> str:
+        """For people: what the numbers are."""
+        return "KL (nats)" if self._scores is not None else "relative squared error"
+
+    def row(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """[width] for one sample; large outputs are subsampled by a fixed pattern."""
-        raise NotImplementedError
+        if self._scores is not None:
+            return _logits(outputs[0], self._origin).astype(np.float32).reshape(-1)
+        chosen = (outputs[index].reshape(-1)[picked] for index, picked in zip(self._outputs, self._picked, strict=True))
+        return np.concatenate([np.zeros(0), *chosen]).astype(np.float32)
 
-    def loss(self, reference: NDArray[np.float64], changed: NDArray[np.float64]) -> float:
-        """Of rows [samples, width]; leading axes of ``changed`` beyond that are not allowed."""
-        raise NotImplementedError
+    def loss(self, reference: Rows, changed: Rows) -> float:
+        """Of rows [samples, width], in float64."""
+        exact = reference.astype(np.float64)
+        return float(self.against(exact).losses((changed - exact)[None])[0])
+
+    def against(self, reference: Rows) -> Comparison:
+        """The loss of changes of ``reference``."""
+        if self._scores is None:
+            return SquaredError(reference, [len(picked) for picked in self._picked])
+        if _is_binary(self._scores, self._origin):
+            return BernoulliKL(reference)
+        return CategoricalKL(reference, self._scores.classes)
+
+
+class CategoricalKL:
+    """KL(p || q) of softmaxes: with rows d added to the logits of p, log of the sum of p exp(d), less the mean of d."""
+
+    def __init__(self, reference: Rows, classes: int) -> None:
+        self._classes = classes
+        self._log_p = _log_softmax(self._folded(reference))
+        self._p = np.exp(self._log_p)
+
+    def losses(self, changes: NDArray[Any]) -> NDArray[np.float64]:
+        """[moves] of ``changes`` [moves, samples, width]."""
+        return np.array([self._loss(self._folded(change)) for change in changes], np.float64)
+
+    def _loss(self, change: NDArray[Any]) -> float:
+        logits = self._log_p.astype(change.dtype) + change
+        peak = logits.max(axis=1)
+        logits -= peak[:, None]
+        total = np.exp(logits, out=logits).sum(axis=1, dtype=np.float64)
+        mean = np.einsum("nw,nw->n", self._p.astype(change.dtype), change)
+        return float((np.log(total) + peak - mean).mean())
+
+    def expand(self, change: Rows, moves: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The slope is the mean of (q - p) d, the curvature the covariance of the moves under q."""
+        q = np.exp(_log_softmax(self._log_p + self._folded(change)))
+        slope, curvature = np.zeros(len(moves)), np.zeros((len(moves), len(moves)))
+        folded = moves.reshape(len(moves), -1, self._classes)
+        for row in range(len(q)):
+            each = folded[:, row].astype(np.float64)
+            slope += each @ (q[row] - self._p[row])
+            centered = (each - (each @ q[row])[:, None]) * np.sqrt(q[row])
+            curvature += centered @ centered.T
+        return slope / len(q), curvature / len(q)
+
+    def _folded(self, rows: Rows) -> NDArray[Any]:
+        return rows.reshape(-1, self._classes)
+
+
+class BernoulliKL:
+    """The sum over columns of the KL of yes and no, with rows of logits."""
+
+    def __init__(self, reference: Rows) -> None:
+        self._reference = reference.astype(np.float64)
+        self._p = _sigmoid(self._reference)
+
+    def losses(self, changes: NDArray[Any]) -> NDArray[np.float64]:
+        """[moves] of ``changes`` [moves, samples, width]."""
+        before = np.logaddexp(0, self._reference)
+        terms = np.logaddexp(0, self._reference + changes) - before - self._p * changes
+        return np.asarray(terms.sum(axis=2).mean(axis=1), np.float64)
+
+    def expand(self, change: Rows, moves: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See Comparison: the curvature is diagonal, q (1 - q)."""
+        q = _sigmoid(self._reference + change)
+        return _expand_diagonal(q - self._p, q * (1 - q), moves, len(q))
+
+
+class SquaredError:
+    """The mean over outputs of the squared error over the output's variance; ``widths`` are columns of each output."""
+
+    def __init__(self, reference: Rows, widths: Sequence[int]) -> None:
+        weights, start = [], 0
+        for width in widths:
+            part = reference[:, start : start + width].astype(np.float64)
+            scale = float(part.var()) or float(np.square(part).mean()) or 1.0
+            weights.append(np.full(width, 1 / (scale * width * len(widths))))
+            start += width
+        self._weights = np.concatenate([np.zeros(0), *weights])
+
+    def losses(self, changes: NDArray[Any]) -> NDArray[np.float64]:
+        """[moves] of ``changes`` [moves, samples, width]."""
+        return np.asarray((np.square(changes) @ self._weights).mean(axis=1), np.float64)
+
+    def expand(self, change: Rows, moves: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Exact: the loss is quadratic."""
+        weights = np.broadcast_to(2 * self._weights, change.shape)
+        return _expand_diagonal(weights * change, weights, moves, len(change))
+
+
+def _expand_diagonal(
+    gradient: Rows, curvature: Rows, moves: NDArray[Any], samples: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    flat = moves.reshape(len(moves), -1).astype(np.float64)
+    bent = flat * np.sqrt(curvature.reshape(-1))
+    return flat @ gradient.reshape(-1) / samples, bent @ bent.T / samples
+
+
+def _pick(sizes: Sequence[int]) -> list[NDArray[np.intp]]:
+    """Which elements of each output are compared: all, or a fixed sample of them."""
+    share = max(1, MOST_WIDTH // max(1, len(sizes)))
+    rng = np.random.default_rng(_SEED)
+    return [
+        np.arange(size) if size <= share else np.sort(rng.choice(size, share, replace=False)).astype(np.intp)
+        for size in sizes
+    ]
+
+
+def _logits(output: NDArray[Any], origin: str) -> NDArray[np.float64]:
+    exact = output.astype(np.float64)
+    if origin == "Softmax":
+        return np.asarray(np.log(np.maximum(exact, _LEAST_PROBABILITY)))
+    if origin in ("Sigmoid", "HardSigmoid"):
+        inside = exact.clip(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        return np.asarray(np.log(inside) - np.log1p(-inside))
+    return exact
+
+
+def _is_binary(scores: ClassScores, origin: str) -> bool:
+    return scores.threshold is not None or origin in ("Sigmoid", "HardSigmoid")
+
+
+def _origin(output: ir.Value) -> str:
+    """The op behind reshapes that makes the scores."""
+    node = output.producer()
+    while node is not None and node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"):
+        node = None if node.inputs[0] is None else node.inputs[0].producer()
+    return "" if node is None else node.op_type
+
+
+def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    exact = logits.astype(np.float64)
+    exact -= exact.max(axis=1, keepdims=True)
+    return np.asarray(exact - np.log(np.exp(exact).sum(axis=1, keepdims=True)))
+
+
+def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)), np.float64)
