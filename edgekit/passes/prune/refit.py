@@ -2,7 +2,7 @@
 
 Asymmetric: the inputs are those of the pruned network, the targets are the float network's. With G = E[a aᵀ] and
 R = E[a tᵀ], ``W' = W + (R - G Wᵀ)ᵀ (G + λ mean(diag G) I)⁻¹`` is the ridge solution drawn towards W: He et al. 2017,
-"Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv:1707.06168), the reconstruction step, with the targets
+"Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv:1707.06168), its reconstruction, with the targets
 of Zhang et al. 2015 (arXiv:1505.06798), "asymmetric reconstruction for multi-layer".
 
 One layer of a sequential pass:
