@@ -21,8 +21,8 @@ class CostModel:
     ``kept``: units kept by group name; groups that are missing keep all. ``dropped``: names of branches. A group that
     lives inside a dropped branch costs nothing whatever is kept of it.
 
-    Every cost is a sum of products of lengths of axes, and the length of an axis is a sum over the groups in it: so many
-    indices for every unit. Where the units of a group have different numbers, those of its last units are taken.
+    Every cost is a sum of products of lengths of axes, and the length of an axis is a sum over the groups in it, so
+    many indices for every unit. Where the units of a group have different numbers, those of its last units are taken.
     """
 
     def __init__(self, model: ir.Model, groups: ChannelGroups, branches: Collection[Branch]) -> None:
