@@ -28,7 +28,7 @@ _ZERO_PRESERVING = (
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One term of the Add node ``add``: what would be computed for nothing when the Add gave its other term.
+    """One term of the Add (or Sum of two) ``add``: what would be computed for nothing when the Add gave its other term.
 
     ``name`` is that of the node that gives the term. ``nodes`` are the names of the nodes that only serve it, those of
     a branch inside this one among them. ``last`` is the node with a weight from which the Add reads, perhaps through
@@ -50,7 +50,7 @@ def find_branches(model: ir.Model, groups: ChannelGroups) -> tuple[Branch, ...]:
     return tuple(
         branch
         for add in model.graph
-        if is_op(add, "Add") and _adds_alike(add)
+        if is_op(add, "Add", "Sum") and _adds_alike(add)
         for term in add.inputs
         if (branch := _branch(model, add, term, living)) is not None
     )
@@ -96,6 +96,8 @@ def unneeded(graph: ir.Graph, dropped: Collection[tuple[ir.Node, int]]) -> set[i
 
 def _adds_alike(add: ir.Node) -> bool:
     """Whether two different values that depend on the inputs are added without broadcasting."""
+    if len(add.inputs) != 2:
+        return False
     left, right = add.inputs
     shapes = {static_shape(value) for value in (left, right, add.outputs[0])}
     return (

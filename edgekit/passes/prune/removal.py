@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import EdgekitError
 from edgekit.graph.edit import GraphEditor
-from edgekit.graph.queries import constant_value, is_op, static_shape
+from edgekit.graph.queries import constant_value, is_floating, static_shape
 from edgekit.graph.shapes import infer_shapes
 from edgekit.passes.prune.groups import ChannelGroups
 from edgekit.passes.prune.node_sizes import KeptChannels, resize_node
@@ -43,24 +43,20 @@ def remove(model: ir.Model, groups: ChannelGroups, removed: Removed) -> ir.Model
 def zero(model: ir.Model, groups: ChannelGroups, removed: Removed) -> ir.Model:
     """A new model of the same shapes in which every floating-point constant is 0 at the removed units.
 
-    Computes the same as ``remove`` within float rounding: that is the test of the grouping. Divisors stay as they are:
-    zero divided by them is zero, while 0 / 0 would spoil what follows even when it is multiplied by zero.
+    Computes the same as ``remove`` within float rounding: that is the test of the grouping. The constants in
+    ``groups.unzeroed`` stay: zero divided by them is zero, while 0 / 0 would spoil what follows even times zero.
     """
     kept = KeptChannels(model, groups, removed)
     zeroed = model.clone()
     for name, keeps in kept.axes.items():
         value = zeroed.graph.initializers.get(name)
-        if value is None or value.dtype is None or not value.dtype.is_floating_point() or _is_divisor(value):
+        if value is None or not is_floating(value) or name in groups.unzeroed:
             continue
         array = np.array(constant_value(value))
         for axis, keep in keeps.items():
             np.moveaxis(array, axis, 0)[~keep] = 0
         _replace(value, array)
     return zeroed
-
-
-def _is_divisor(value: ir.Value) -> bool:
-    return any(is_op(use.node, "Div") and use.idx == 1 for use in value.uses())
 
 
 def _replace(value: ir.Value, array: NDArray[np.generic]) -> None:

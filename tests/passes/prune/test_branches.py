@@ -31,6 +31,13 @@ def residual() -> ir.Model:
     return net.model(net.head(net.relu(x)))
 
 
+def sums() -> ir.Model:
+    """What old exporters write for an Add."""
+    net = Builder(1, 3, 8, 8)
+    x = net.conv("x", 8, 3)
+    return net.model(net.head(net.relu(net.op("Sum", bottleneck(net, x), x))))
+
+
 def two_convolutions() -> ir.Model:
     """A stage's first block: both terms have weights."""
     net = Builder(1, 3, 8, 8)
@@ -72,6 +79,7 @@ def output_sum() -> ir.Model:
 
 NETWORKS: dict[Callable[[], ir.Model], int] = {
     residual: 2,
+    sums: 1,
     two_convolutions: 2,
     layer_scale: 1,
     excited: 1,

@@ -1,6 +1,7 @@
 """Smaller graphs compute what graphs with zeros in the same places compute: op by op with labels given by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,10 +294,8 @@ def test_divisors_are_not_zeroed() -> None:
     x = net.conv("x", CHANNELS)
     divided = net.op("Div", x, divisor := net.uniform(CHANNELS, 1, 1))
     y = net.conv(divided, 4)
-    groups = labelled(
-        *(("c0", 0, units), ("c1", 0, units), (x, 1, units), (divisor, 0, units), (divided, 1, units)),
-        (net.nodes[-1].input[1], 1, units),
-    )
+    constants = ("c0", 0, units), ("c1", 0, units), (divisor, 0, units), (net.nodes[-1].input[1], 1, units)
+    groups = replace(labelled(*constants, (x, 1, units), (divided, 1, units)), unzeroed=frozenset([divisor]))
     model = net.plain(y)
     zeroed = run(zero(model, groups, units < 3))
     assert np.isfinite(zeroed[0]).all()
@@ -385,7 +384,9 @@ def test_heads_go_as_a_whole() -> None:
 
 
 def test_blocks_of_a_grouped_convolution_go_as_a_whole() -> None:
-    model = grouped()
+    net = Builder(1, 3, 8, 8)
+    x = net.relu(net.conv(net.relu(net.conv("x", 32, 3)), 32, 3, group=8))
+    model = net.model(net.head(x))
     groups = find_channel_groups(model)
     blocks = next(group for group in groups.groups if len(group.units) == 8)
     smaller = remove(model, groups, np.isin(np.arange(groups.unit_count), blocks.units[:3]))
