@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgekit.graph.activations import Sample, part, read_samples, session_of
 from edgekit.graph.queries import constant_value
 
-__all__ = ["Array", "Sample", "Suffix", "Weights", "activations", "with_weights"]
+__all__ = ["Array", "Sample", "Suffix", "Weights", "activations", "reached", "read", "with_weights"]
 
 Array = NDArray[np.float32]
 Weights = Mapping[str, Array]
@@ -52,9 +52,9 @@ class Suffix:
     """
 
     def __init__(self, model: ir.Model, nodes: Sequence[str], weights: Sequence[str]) -> None:
-        inside = _reached(model, set(nodes))
+        inside = reached(model.graph, set(nodes))
         computed = {value for node in inside for value in node.outputs}
-        read = dict.fromkeys(value for node in inside for value in _read(node))
+        read = dict.fromkeys(value for node in inside for value in read(node))
         variable = {name: model.graph.initializers[name] for name in weights}
         self._weights = {name: value for name, value in variable.items() if value in read}
         self._outputs = list(model.graph.outputs)
@@ -100,18 +100,18 @@ def _constant(value: ir.Value) -> NDArray[Any]:
     return array
 
 
-def _reached(model: ir.Model, first: Collection[str]) -> list[ir.Node]:
-    """The nodes called ``first`` and all that depend on them, in the graph's order."""
+def reached(nodes: Iterable[ir.Node], first: Collection[str]) -> list[ir.Node]:
+    """Of ``nodes``, given in the graph's order, those called ``first`` and all that depend on them."""
     found: list[ir.Node] = []
     values: set[ir.Value] = set()
-    for node in model.graph:
-        if node.name in first or any(value in values for value in _read(node)):
+    for node in nodes:
+        if node.name in first or any(value in values for value in read(node)):
             found.append(node)
             values.update(node.outputs)
     return found
 
 
-def _read(node: ir.Node) -> Iterator[ir.Value]:
+def read(node: ir.Node) -> Iterator[ir.Value]:
     """The values that a node reads, itself or in its subgraphs."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
