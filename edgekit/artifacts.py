@@ -1,5 +1,6 @@
 """One artifact: a quantized network written in one format for one target, not yet verified."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from edgekit.exporters import ExportedInterface, ExportOptions, find_exporter
 from edgekit.interface import Layout, Precision
 from edgekit.passes.quantize.coverage import computed_precision
 from edgekit.profiles.target import Target
-from edgekit.release.staging import Staging
 from edgekit.settings import ExportSettings
 
 
@@ -36,16 +36,19 @@ def write_artifact(
     profile: Target,
     format_name: str,
     precision: Precision,
-    staged: Staging,
+    path_of: Callable[[str], Path],
     settings: ExportSettings,
 ) -> StagedArtifact:
-    """Write ``network`` into the staging folder as the profile wants this format. Raises UnsupportedError."""
+    """Write ``network`` where ``path_of`` its final path says, as the profile wants this format.
+
+    Raises UnsupportedError.
+    """
     computed = stated_precision(network, precision)
     exporter = find_exporter(format_name)
     runtime = profile.runtimes[format_name]
     options = ExportOptions(precision, settings.io, runtime.layout, runtime.activation_dtype)
     path = f"{profile.name}/{settings.name}{exporter.suffix}"
-    staged_path = staged.path(path)
+    staged_path = path_of(path)
     interface = exporter.export(network, options, staged_path)
     return StagedArtifact(profile, format_name, precision, computed, runtime.layout, path, staged_path, interface)
 

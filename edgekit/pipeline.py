@@ -1,13 +1,14 @@
-"""The whole flow on one page: import, canonicalize, quantize, export, verify, publish."""
+"""The whole flow on one page: import, canonicalize, prune, recover, quantize, export, verify, publish."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
 import onnx_ir as ir
 
-from edgekit.artifacts import StagedArtifact, write_artifact
+from edgekit.artifacts import StagedArtifact
+from edgekit.building import Builder, precision_of
 from edgekit.data import Samples, open_samples
 from edgekit.errors import DataError, ProfileError, UnsupportedError, UsageError
 from edgekit.exporters import describe_unsupported, find_exporter
@@ -15,19 +16,16 @@ from edgekit.importers import ImportedModel, import_model
 from edgekit.importers.sniff import identify
 from edgekit.interface import IoType, Precision
 from edgekit.passes.canonicalize import canonicalize
-from edgekit.passes.quantize import Calibration, QuantizationScheme, calibrate, quantize
 from edgekit.profiles.gate import Gate
 from edgekit.profiles.target import Target, load_target
+from edgekit.pruning.requirements import require_pruning
+from edgekit.pruning.stages import ADVICE, Pruning
 from edgekit.release.manifest import FILE_NAME, Manifest
 from edgekit.release.records import record
-from edgekit.release.staging import Staging, staging
+from edgekit.release.staging import staging
 from edgekit.settings import ExportKeywords, ExportSettings
 from edgekit.verification import Subject, Verified, find_scores, is_classifier, random_samples, verify
-
-Calibrations = Mapping[str, Calibration]
-"""By observer."""
-
-Networks = Mapping[QuantizationScheme, ir.Model]
+from edgekit.verification.verification import EXPORT_ADVICE, LabelledSamples
 
 _RANDOM_SAMPLES = 16
 """Without data the artifacts are compared with the source on this many seeded random samples."""
@@ -44,6 +42,7 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
     settings = ExportSettings.of(Path(model), keywords)
     profiles = _load_targets(targets)
     _require_int8_for_its_interface(profiles, settings)
+    require_pruning(profiles, settings)
     identify(Path(model))  # a path that is no model is told before anything that it would need
     _require_calibration(profiles, settings)
     with staging(settings.out) as staged:
@@ -51,11 +50,14 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
         samples, evaluation = _open_data(source, settings)
         graph = _canonicalize(source, settings)
         _require_expressible(graph, profiles)
-        # Calibrations are large; nobody keeps them once the networks are there.
-        networks = _quantize(graph, profiles, _calibrate(graph, profiles, samples, settings), settings)
-        artifacts = [artifact for profile in profiles for artifact in _write(networks, profile, staged, settings)]
-        verified = _verify(artifacts, source, evaluation or samples, settings)
-        manifest = record(source, graph, samples, evaluation, verified, settings)
+        builder = Builder(profiles, samples, settings)
+        pruning = Pruning(source, graph, builder, settings.pruning, staged) if settings.pruning else None
+        network = pruning.prune_and_recover() if pruning else graph
+        artifacts = builder.build(network, staged.path)  # calibrate, quantize, write
+        judges = _judges(source, samples, evaluation)
+        verified = _verify(artifacts, source, judges, settings)
+        compared = pruning.compare(verified, judges) if pruning else None
+        manifest = record(source, graph, (samples, evaluation), verified, settings, compared)
         manifest.write(staged.path(FILE_NAME))
         staged.publish()
     return manifest
@@ -74,13 +76,9 @@ def _load_targets(names: str | Sequence[str]) -> list[Target]:
     return list(profiles.values())
 
 
-def _precision(profile: Target, settings: ExportSettings) -> Precision:
-    return settings.precision or profile.precision
-
-
 def _require_calibration(profiles: Sequence[Target], settings: ExportSettings) -> None:
     """Before any work is done: static int8 cannot do without samples."""
-    static = [profile.name for profile in profiles if _precision(profile, settings) is Precision.INT8]
+    static = [profile.name for profile in profiles if precision_of(profile, settings) is Precision.INT8]
     if static and settings.calibration is None:
         raise DataError(
             f"target {static[0]}: static int8 needs calibration data: give --calibration PATH, "
@@ -90,7 +88,7 @@ def _require_calibration(profiles: Sequence[Target], settings: ExportSettings) -
 
 def _require_int8_for_its_interface(profiles: Sequence[Target], settings: ExportSettings) -> None:
     for profile in profiles:
-        precision = _precision(profile, settings)
+        precision = precision_of(profile, settings)
         if settings.io is IoType.INT8 and precision is not Precision.INT8:
             raise UsageError(f"--io int8: only static int8 has integer inputs; {profile.name} is to be {precision}")
 
@@ -136,65 +134,25 @@ def _canonicalize(source: ImportedModel, settings: ExportSettings) -> ir.Model:
         return canonicalize(source.model)
 
 
-def _calibrate(
-    graph: ir.Model, profiles: Sequence[Target], samples: Samples | None, settings: ExportSettings
-) -> Calibrations:
-    """One calibration for each observer that a static profile asks for; almost always one for all."""
-    calibrations: dict[str, Calibration] = {}
-    schemes = [profile.scheme(_precision(profile, settings)) for profile in profiles]
-    static = [scheme for scheme in schemes if scheme.precision is Precision.INT8]
-    if samples is None:
-        return calibrations
-    for observer in dict.fromkeys(scheme.observer for scheme in static):
-        served = [scheme for scheme in static if scheme.observer == observer]
-        moments = any(scheme.rounding == "gptq" or scheme.bias_correction for scheme in served)
-        float_ops = [scheme.float_ops for scheme in served]
-        with settings.progress.stage("calibrating", len(samples)) as advance:
-            calibrations[observer] = calibrate(
-                graph, samples, advance, observer=observer, moments=moments, float_ops=float_ops
-            )
-    return calibrations
-
-
-def _quantize(
-    graph: ir.Model, profiles: Sequence[Target], calibrations: Calibrations, settings: ExportSettings
-) -> Networks:
-    """One network for each scheme that a profile asks for; profiles of one family share it."""
-    networks: dict[QuantizationScheme, ir.Model] = {}
-    for profile in profiles:
-        scheme = profile.scheme(_precision(profile, settings))
-        if scheme not in networks:
-            with settings.progress.stage(f"quantizing for {profile.name}"):
-                networks[scheme] = quantize(graph, scheme, calibrations.get(scheme.observer))
-    return networks
-
-
-def _write(networks: Networks, profile: Target, staged: Staging, settings: ExportSettings) -> list[StagedArtifact]:
-    """One quantized network in every format of the target."""
-    precision = _precision(profile, settings)
-    network = networks[profile.scheme(precision)]
-    written = []
-    with settings.progress.stage(f"writing {profile.name}", len(profile.formats)) as advance:
-        for format_name in profile.formats:
-            written.append(write_artifact(network, profile, format_name, precision, staged, settings))
-            advance(1)
-    return written
-
-
 def _gate(profile: Target, classifies: bool, settings: ExportSettings) -> Gate:
     if settings.max_drop is None:
         return profile.gate
     return Gate.of_max_drop(settings.max_drop, profile.gate, classifies=classifies)
 
 
+def _judges(source: ImportedModel, samples: Samples | None, evaluation: Samples | None) -> LabelledSamples:
+    """What the artifacts are judged on."""
+    given = samples if evaluation is None else evaluation
+    return random_samples(source.inputs, _RANDOM_SAMPLES) if given is None else given
+
+
 def _verify(
     artifacts: Sequence[StagedArtifact],
     source: ImportedModel,
-    samples: Samples | None,
+    samples: LabelledSamples,
     settings: ExportSettings,
 ) -> list[tuple[StagedArtifact, Verified]]:
-    seen = random_samples(source.inputs, _RANDOM_SAMPLES) if samples is None else samples
-    classifies = is_classifier(source.model, seen.labels)
+    classifies = is_classifier(source.model, samples.labels)
     subjects = [
         Subject(
             target=artifact.profile.name,
@@ -207,6 +165,7 @@ def _verify(
         )
         for artifact in artifacts
     ]
-    with settings.progress.stage("verifying", len(seen)) as advance:
-        verified = verify(subjects, source.model, seen, threads=settings.threads, advance=advance)
+    advice = ADVICE if settings.pruning else EXPORT_ADVICE
+    with settings.progress.stage("verifying", len(samples)) as advance:
+        verified = verify(subjects, source.model, samples, threads=settings.threads, advance=advance, advice=advice)
     return list(zip(artifacts, verified, strict=True))

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Any, Self, TypeVar
 
 from edgekit.errors import UsageError, nearest
 from edgekit.interface import IoType, Precision, PrecisionChoice
 from edgekit.progress import Progress, Silent
+from edgekit.pruning.settings import PruningKeywords, PruningSettings
 
 DataPath = str | PathLike[str]
 """A data PATH: .npz, .npy, an image folder, a .toml descriptor or ``module:function``."""
@@ -18,8 +19,10 @@ DataPath = str | PathLike[str]
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-class ExportKeywords(TypedDict, total=False):
+class ExportKeywords(PruningKeywords, total=False):
     """The keyword arguments of :func:`edgekit.export`; each is the flag of the same name.
+
+    Those that remove channels are in :class:`edgekit.pruning.settings.PruningKeywords`.
 
     calibration: unlabelled samples for static int8.
     eval: labelled samples that the artifacts are judged on instead of the calibration samples.
@@ -49,7 +52,10 @@ class ExportKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """The checked settings of one export; see :class:`ExportKeywords`. ``precision`` None is the profile's."""
+    """The checked settings of one export; see :class:`ExportKeywords`. ``precision`` None is the profile's.
+
+    ``pruning`` is None when nothing is to be removed.
+    """
 
     calibration: str | None
     eval: str | None
@@ -60,15 +66,17 @@ class ExportSettings:
     samples: int | None
     io: IoType
     threads: int
+    pruning: PruningSettings | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
 
     @classmethod
     def of(cls, model: Path, keywords: ExportKeywords) -> Self:
         """Check ``keywords`` for an export of ``model``. Raises UsageError."""
-        unknown = sorted(set(keywords) - set(ExportKeywords.__annotations__))
+        known = ExportKeywords.__optional_keys__
+        unknown = sorted(set(keywords) - known)
         if unknown:
-            raise UsageError(f'unknown argument "{unknown[0]}"{nearest(unknown[0], ExportKeywords.__annotations__)}')
+            raise UsageError(f'unknown argument "{unknown[0]}"{nearest(unknown[0], sorted(known))}')
         precision = _choice("precision", PrecisionChoice, keywords.get("precision", "auto"))
         return cls(
             calibration=_path("calibration", keywords.get("calibration")),
@@ -80,12 +88,13 @@ class ExportSettings:
             samples=_positive("samples", keywords.get("samples")),
             io=_choice("io", IoType, keywords.get("io", "float")),
             threads=_positive("threads", keywords.get("threads")) or 1,
+            pruning=PruningSettings.of(keywords),
             input_shapes=dict(keywords.get("input_shapes") or {}),
             progress=keywords.get("progress") or Silent(),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the result, for the manifest; data and model have entries of their own there."""
+        """What decides the result, for the manifest; data, model and pruning have entries of their own there."""
         return {
             "precision": "auto" if self.precision is None else str(self.precision),
             "io": str(self.io),

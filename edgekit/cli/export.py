@@ -7,6 +7,10 @@ import typer
 
 from edgekit.cli.app import InputShapes, Json, Model, app, parse_shapes
 from edgekit.interface import IoType, PrecisionChoice
+from edgekit.passes.prune.scheme import ImportanceName
+
+_PRUNE = "Prune"
+_RECOVER = "Recover what pruning lost"
 
 
 @app.command()
@@ -37,6 +41,67 @@ def export(
     input_shape: InputShapes = None,
     io: Annotated[IoType, typer.Option("--io", help="What the artifacts take and give.")] = IoType.FLOAT,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of this machine's runtimes.")] = None,
+    prune: Annotated[
+        float | None,
+        typer.Option(
+            "--prune", metavar="RATIO", help="Remove channels: this share of the MACs.", rich_help_panel=_PRUNE
+        ),
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(
+            "--max-latency",
+            metavar="MS",
+            help="Remove channels until no artifact's median inference takes longer here.",
+            rich_help_panel=_PRUNE,
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            "--max-bytes",
+            metavar="SIZE",
+            help="Remove channels until no artifact is larger: 1500000, 1.5MB, 800KB, 1MiB.",
+            rich_help_panel=_PRUNE,
+        ),
+    ] = None,
+    importance: Annotated[
+        ImportanceName | None,
+        typer.Option("--importance", help="How channels are chosen; the profile's by default.", rich_help_panel=_PRUNE),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse to prune without the data that the importance needs.", rich_help_panel=_PRUNE
+        ),
+    ] = False,
+    recover: Annotated[
+        bool,
+        typer.Option(
+            "--recover", help="Train the pruned network to give what the source gives.", rich_help_panel=_RECOVER
+        ),
+    ] = False,
+    recover_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--recover-minutes",
+            metavar="MINUTES",
+            help="How long it may take; 20 by default.",
+            rich_help_panel=_RECOVER,
+        ),
+    ] = None,
+    quantization_aware: Annotated[
+        bool,
+        typer.Option(
+            "--quantization-aware", help="Train with the rounding of int8 in place.", rich_help_panel=_RECOVER
+        ),
+    ] = False,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", help="Softens the class scores that are compared in training.", rich_help_panel=_RECOVER
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Import, optimize, quantize, write every format of each target, verify, and write manifest.json."""
@@ -56,6 +121,15 @@ def export(
         input_shapes=parse_shapes(input_shape),
         io=str(io),
         threads=threads,
+        prune=prune,
+        max_latency=max_latency,
+        max_bytes=max_bytes,
+        importance=importance,
+        strict=strict,
+        recover=recover,
+        recover_minutes=recover_minutes,
+        quantization_aware=quantization_aware,
+        temperature=temperature,
         progress=console.progress(),
     )
     show_export(manifest)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from edgekit.emulation.cpu import CPUS
 from edgekit.interface import Layout, Precision
+from edgekit.passes.prune.scheme import ImportanceName, PruningScheme
 from edgekit.passes.quantize.scheme import QuantizationScheme
 from edgekit.profiles.gate import Gate
 from edgekit.profiles.lookup import find_profile, profile_paths
@@ -71,6 +72,7 @@ class Target:
     formats: tuple[str, ...]
     precision: Precision
     quantization: QuantizationScheme
+    pruning: PruningScheme
     gate: Gate
     runtimes: Mapping[str, RuntimeProfile]
     emulated_cpus: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ def _parse(root: Table) -> Target:
         formats=formats,
         precision=precision,
         quantization=_quantization(root.table("quantization"), precision),
+        pruning=_pruning(root.table("pruning")),
         gate=_gate(root.table("gate")),
         runtimes={each: _runtime(root, each) for each in FORMATS if each in formats or each in root},
         runners=read_target_runners(root.table("runners")),
@@ -133,6 +136,16 @@ def _quantization(table: Table, precision: Precision) -> QuantizationScheme:
         rounding=table.one_of("rounding", ("nearest", "gptq"), defaults.rounding),
         bias_correction=table.boolean("bias_correction", defaults.bias_correction),
         float_ops=table.strings("float_ops", defaults.float_ops),
+    )
+    table.finish()
+    return scheme
+
+
+def _pruning(table: Table) -> PruningScheme:
+    defaults = PruningScheme()
+    scheme = PruningScheme(
+        channel_multiple=table.integer("channel_multiple", defaults.channel_multiple, minimum=1),
+        importance=table.choice("importance", ImportanceName, defaults.importance),
     )
     table.finish()
     return scheme

@@ -66,7 +66,10 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a release check needs to know of one export; ``folder`` is where it is, and not in the document."""
+    """Everything a release check needs to know of one export; ``folder`` is where it is, and not in the document.
+
+    ``pruning``: what edgekit.pruning.stages.Pruning says; None, and not in the document, when nothing was to be pruned.
+    """
 
     folder: Path
     name: str
@@ -75,10 +78,11 @@ class Manifest:
     artifacts: tuple[Artifact, ...]
     settings: Mapping[str, Any]
     environment: Mapping[str, str]
+    pruning: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of PRODUCT's schema 1."""
-        return {
+        document = {
             "schema": SCHEMA,
             "edgekit": edgekit.__version__,
             "name": self.name,
@@ -96,6 +100,7 @@ class Manifest:
             "settings": dict(self.settings),
             "environment": dict(self.environment),
         }
+        return document if self.pruning is None else document | {"pruning": dict(self.pruning)}
 
     def write(self, path: Path) -> None:
         """Write the document as UTF-8 JSON."""

@@ -38,6 +38,7 @@ def read_manifest(path: Path) -> Manifest:
         artifacts=artifacts,
         settings=_settings(root),
         environment={name: str(version) for name, version in root.values("environment").items()},
+        pruning=root.values("pruning") if "pruning" in root else None,
     )
 
 

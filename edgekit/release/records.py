@@ -3,9 +3,10 @@
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -25,12 +26,16 @@ _IMPORT_PACKAGES = ("tensorflow", "keras", "tf2onnx")
 def record(
     source: ImportedModel,
     graph: ir.Model,
-    calibration: Samples | None,
-    evaluation: Samples | None,
+    data: tuple[Samples | None, Samples | None],
     verified: Sequence[tuple[StagedArtifact, Verified]],
     settings: ExportSettings,
+    pruning: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """The manifest of an export; ``graph`` is the canonical float graph, whose parameters and MACs are reported."""
+    """The manifest of an export; ``graph`` is the canonical float graph, whose parameters and MACs are reported.
+
+    ``data``: the calibration and the evaluation samples.
+    """
+    calibration, evaluation = data
     targets = {artifact.profile.name: _file_sha256(artifact.profile.path) for artifact, _ in verified}
     return Manifest(
         folder=settings.out,
@@ -48,6 +53,7 @@ def record(
         artifacts=tuple(_artifact(artifact, result) for artifact, result in verified),
         settings={**settings.to_json(), "targets": targets, "eval": _eval_setting(evaluation, settings)},
         environment=_environment(source),
+        pruning=pruning,
     )
 
 

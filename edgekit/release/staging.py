@@ -27,10 +27,17 @@ class Staging:
         self._out = out
         self._staged = folder / "new"
         self._replaced = folder / "old"
+        self._aside = folder / "aside"
 
     def path(self, relative: str) -> Path:
         """Where to write the file that will be ``OUT/relative``; its folder exists."""
         path = self._staged / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def aside(self, relative: str) -> Path:
+        """Where to write a file that is needed on the way and never published; its folder exists."""
+        path = self._aside / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

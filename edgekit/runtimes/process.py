@@ -112,6 +112,12 @@ class RuntimeProcess:
         """The outputs of the submitted sample. Raises RuntimeFailedError."""
         return self._receive()[1]
 
+    def time(self, feeds: Mapping[str, Array], runs: int) -> Array:
+        """Milliseconds of each of ``runs`` runs of one sample, as the worker sees them. Raises RuntimeFailedError."""
+        self._activity = "being timed"
+        self._send("time", feeds, runs=runs)
+        return self._receive()[1]["ms"]
+
     def delegation(self) -> Delegation | None:
         """How much of the artifact the runtime accelerates; None when it cannot tell. Raises RuntimeFailedError."""
         self.submit_delegation()

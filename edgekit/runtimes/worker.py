@@ -4,6 +4,7 @@ The client is :class:`edgekit.runtimes.process.RuntimeProcess`, the protocol :mo
 
     load {format, path, threads, precision, timeout}  ->  loaded {runtime, version, inputs, outputs}
     run + tensors                          ->  result + tensors
+    time {runs} + tensors                  ->  times + ms
     delegation                             ->  delegation {delegation}
 
 An error that edgekit raises on purpose comes back as ``error {error, message}``; any other ends the process, with the
@@ -15,9 +16,12 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.interface import Precision
@@ -83,9 +87,19 @@ def _load(header: Message, replies: BinaryIO) -> Session:
 def _answer(header: Message, feeds: Mapping[str, Array], session: Session, replies: BinaryIO) -> None:
     if header["kind"] == "run":
         _send(replies, "result", session.run(feeds))
+    elif header["kind"] == "time":
+        _send(replies, "times", {"ms": _times_ms(session, feeds, header["runs"])})
     else:
         delegation = session.delegation()
         _send(replies, "delegation", delegation=dataclasses.asdict(delegation) if delegation else None)
+
+
+def _times_ms(session: Session, feeds: Mapping[str, Array], runs: int) -> Array:
+    marks = [time.perf_counter_ns()]
+    for _ in range(runs):
+        session.run(feeds)
+        marks.append(time.perf_counter_ns())
+    return np.diff(np.array(marks)) / 1e6
 
 
 def _receive(requests: BinaryIO) -> tuple[Message, dict[str, Array]]:

@@ -33,7 +33,7 @@ class LabelledSamples(Protocol):
     def __iter__(self) -> Iterator[Mapping[str, Array]]: ...
 
 
-_EXPORT_ADVICE = "give more calibration samples, another --precision or --max-drop"
+EXPORT_ADVICE = "give more calibration samples, another --precision or --max-drop"
 
 
 def _ignore(_: int) -> None:
@@ -47,7 +47,7 @@ def verify(
     *,
     threads: int = 1,
     advance: Advance = _ignore,
-    advice: str = _EXPORT_ADVICE,
+    advice: str = EXPORT_ADVICE,
 ) -> list[Verified]:
     """Compare every artifact with ``reference``, the source model in float, on ``samples``; one result per subject.
 

@@ -1,0 +1,96 @@
+"""Prune until every goal is met by measure: what the model of the costs missed, the next attempt aims lower."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import onnx_ir as ir
+
+from edgekit.artifacts import StagedArtifact
+from edgekit.errors import GateError
+from edgekit.passes.prune import Budget, Pruned
+from edgekit.pruning.goals import Goal
+
+ATTEMPTS = 4
+
+Trial = Callable[[ir.Model], Sequence[StagedArtifact]]
+"""Writes quick artifacts of a pruned graph."""
+
+
+class AnyPruner(Protocol):
+    """What of edgekit.passes.prune.Pruner is used."""
+
+    def prune(self, budget: float | Budget) -> Pruned:
+        """Remove channels until the budget is met, where it costs least."""
+        ...
+
+
+def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial) -> Pruned:
+    """The least pruned network that meets all goals, as far as ATTEMPTS tell.
+
+    Raises GateError when a goal cannot be met, or has not been after so many attempts; it says what was reached.
+    """
+    aims = {goal.flag: goal.limit for goal in goals}
+    best: dict[str, float] = {}
+    for _ in range(ATTEMPTS):
+        pruned = _prune(pruner, goals, aims, best)
+        measured = _measured(goals, pruned, trial)
+        best = {flag: min(value, best.get(flag, value)) for flag, value in measured.items()}
+        missed = [goal for goal in goals if measured.get(goal.flag, 0.0) > goal.limit]
+        if not missed:
+            return pruned
+        for goal in missed:
+            foretold = goal.cost(pruned.selection.kept, pruned.selection.dropped)
+            aims[goal.flag] = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag])
+    raise _not_met(goals, best)
+
+
+def lower_aim(goal: Goal, aim: float, foretold: float, measured: float) -> float:
+    """What to aim at next when a selection of the cost ``foretold`` turned out to have the cost ``measured``.
+
+    What was foretold to be saved is scaled by what was; at least what is missing is taken off.
+    """
+    foretold_saving, saving = goal.before - foretold, goal.before - measured
+    least = aim - (measured - goal.limit)
+    if foretold_saving <= 0 or saving <= 0:
+        return least
+    return min(least, goal.before - (goal.before - goal.limit) * foretold_saving / saving)
+
+
+def _prune(pruner: AnyPruner, goals: Sequence[Goal], aims: Mapping[str, float], best: Mapping[str, float]) -> Pruned:
+    try:
+        return pruner.prune(_budget(goals, aims))
+    except GateError as error:
+        if best:  # the message tells of an aim that nobody asked for
+            raise _not_met(goals, best) from error
+        if len(goals) == 1:
+            raise
+    for goal in goals:
+        pruner.prune(_budget([goal], aims))
+    raise GateError(f"{' '.join(goal.flag for goal in goals)}: each can be met, but not all at once; give fewer")
+
+
+def _budget(goals: Sequence[Goal], aims: Mapping[str, float]) -> Budget:
+    """One budget of all goals: where there are several, the shares by which they are exceeded are added up."""
+    if len(goals) == 1:
+        (goal,) = goals
+        return Budget(goal.cost, aims[goal.flag], goal.unit, goal.flag)
+
+    def cost(kept: Mapping[str, int], dropped: frozenset[str]) -> float:
+        return 1.0 + sum(max(0.0, goal.cost(kept, dropped) - aims[goal.flag]) / goal.before for goal in goals)
+
+    return Budget(cost, 1.0, "of the budgets", " ".join(goal.flag for goal in goals))
+
+
+def _measured(goals: Sequence[Goal], pruned: Pruned, trial: Trial) -> dict[str, float]:
+    if all(goal.measure is None for goal in goals):
+        return {}
+    artifacts = trial(pruned.model)
+    return {goal.flag: goal.measure(artifacts) for goal in goals if goal.measure is not None}
+
+
+def _not_met(goals: Sequence[Goal], best: Mapping[str, float]) -> GateError:
+    missed = [goal for goal in goals if best.get(goal.flag, 0.0) > goal.limit] or list(goals)
+    reached = "; ".join(
+        f"{goal.flag}: {goal.spell(best[goal.flag])} were reached" for goal in missed if goal.flag in best
+    )
+    return GateError(f"{reached}; nothing below could be; allow more, or choose a smaller model or precision")

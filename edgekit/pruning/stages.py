@@ -1,0 +1,173 @@
+"""The stages of pruning: what is to be met, prune, recover; and, when the artifacts are there, what came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import onnx_ir as ir
+
+from edgekit.artifacts import StagedArtifact
+from edgekit.building import Builder, PathOf, QuickBuilder
+from edgekit.errors import GateError
+from edgekit.importers import ImportedModel
+from edgekit.passes.prune import Pruner, PruningReport, find_channel_groups
+from edgekit.passes.prune.branches import find_branches
+from edgekit.passes.prune.cost import CostModel
+from edgekit.passes.prune.options import find_options
+from edgekit.pruning.comparison import Comparison, Reference, compare, is_reproducible, time_pairs, verify_unpruned
+from edgekit.pruning.goals import Goal, share_goal, size_goal
+from edgekit.pruning.latency import LatencyMeter, Parts, latency_goal, measure_latency
+from edgekit.pruning.meeting import meet
+from edgekit.pruning.recovery import recover_network
+from edgekit.pruning.requirements import common_scheme
+from edgekit.pruning.settings import PruningSettings
+from edgekit.pruning.timing import Paired, RuntimeStopwatch, Sample
+from edgekit.release.staging import Staging
+from edgekit.verification import Verified, random_samples
+from edgekit.verification.verification import LabelledSamples
+
+ADVICE = "remove less, allow more with --max-drop, or train it with --recover"
+"""What to do when a pruned artifact misses its gate."""
+
+
+class Pruning:
+    """One pruning of the canonical ``graph`` of ``source``, whose artifacts ``builder`` makes.
+
+    The unpruned artifacts are made too, in the same precision, and never published.
+    """
+
+    def __init__(
+        self, source: ImportedModel, graph: ir.Model, builder: Builder, pruning: PruningSettings, staged: Staging
+    ) -> None:
+        self._source, self._graph, self._builder, self._staged = source, graph, builder, staged
+        self._settings, self._export = pruning, builder.settings
+        self._scheme = common_scheme(builder.profiles, pruning)
+        self._unpruned: Sequence[StagedArtifact] = ()
+        self._network = graph
+        self._report: PruningReport | None = None
+        self._recovery: Mapping[str, Any] | None = None
+        self._notes: list[str] = []
+
+    def prune_and_recover(self) -> ir.Model:
+        """The network to go on with; the unpruned one when it meets all budgets.
+
+        Raises GateError when a budget cannot be met, and DataError or DependencyError for what is missing.
+        """
+        builder, settings = self._builder, self._settings
+        self._unpruned = replace(builder, what=" the unpruned network").build(self._graph, self._aside("unpruned"))
+        quick = QuickBuilder(self._graph, self._sample, builder)
+        goals = self._goals(quick)
+        if all(goal.is_met for goal in goals):
+            met = "; ".join(f"{goal.flag}: it has {goal.spell(goal.before)}" for goal in goals)
+            self._notes.append(f"nothing was removed, as the unpruned network meets the budget ({met})")
+            return self._graph
+        self._require_possible(goals)
+        pruner = Pruner(self._graph, builder.samples, self._scheme, progress=self._export.progress)
+        pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")))
+        self._network, self._report = pruned.model, pruned.report
+        self._notes += pruned.report.notes
+        if settings.recovery is not None:
+            self._network, self._recovery = recover_network(pruned.model, self._graph, settings.recovery, builder)
+        return self._network
+
+    def compare(
+        self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples
+    ) -> Mapping[str, Any]:
+        """The manifest's ``pruning``. Raises GateError when a finished artifact is above a budget after all."""
+        document: dict[str, Any] = {
+            "settings": self._settings.to_json()
+            | {"importance": str(self._scheme.importance), "channel_multiple": self._scheme.channel_multiple},
+            "report": None if self._report is None else self._report.to_json(),
+            "recovery": self._recovery,
+        }
+        if self._report is not None:
+            document |= self._compared(verified, judges).to_json()
+        return document | {"notes": self._notes}
+
+    @cached_property
+    def _parts(self) -> Parts:
+        groups = find_channel_groups(self._graph)
+        branches = find_branches(self._graph, groups)
+        costs = CostModel(self._graph, groups, branches)
+        return Parts(self._graph, groups, branches, costs, self._scheme.channel_multiple)
+
+    @cached_property
+    def _sample(self) -> Sample:
+        samples = self._builder.samples
+        return next(iter(random_samples(self._source.inputs, 1) if samples is None else samples))
+
+    @property
+    def _stopwatch(self) -> RuntimeStopwatch:
+        return RuntimeStopwatch(self._sample, self._export.threads)
+
+    def _aside(self, folder: str) -> PathOf:
+        return lambda path: self._staged.aside(f"{folder}/{path}")
+
+    def _goals(self, quick: QuickBuilder) -> list[Goal]:
+        """What is to be met; ``quick`` writes the artifacts by which it is measured."""
+        pruning, costs, unpruned = self._settings, self._parts.costs, self._unpruned
+        goals = []
+        if pruning.ratio is not None:
+            goals.append(share_goal(pruning.ratio, costs))
+        if pruning.max_bytes is not None:
+            fast = quick.build(self._graph, self._aside("quick"))
+            goals.append(size_goal(pruning.max_bytes, unpruned, fast, costs))
+        if pruning.max_latency_ms is not None:
+            meter = LatencyMeter(unpruned, quick, self._aside("narrower"))
+            model = measure_latency(self._parts, meter, self._stopwatch, self._export.progress)
+            goals.append(latency_goal(pruning.max_latency_ms, model, meter, self._stopwatch))
+        return goals
+
+    def _require_possible(self, goals: Sequence[Goal]) -> None:
+        """Before the channels are priced, which takes minutes."""
+        options = find_options(self._parts.groups, self._parts.branches, self._scheme.channel_multiple)
+        smallest = options.selection(options.smallest())
+        for goal in goals:
+            least = goal.cost(smallest.kept, smallest.dropped)
+            if least > goal.limit:
+                raise GateError(
+                    f"{goal.flag}: cannot be met: at the least {goal.spell(least)} can be reached "
+                    f"({100 * least / goal.before:.0f} % of {goal.spell(goal.before)}); edgekit inspect --channels "
+                    "shows what cannot be removed"
+                )
+
+    def _compared(self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples) -> Comparison:
+        artifacts = [artifact for artifact, _ in verified]
+        self._require_small(artifacts)
+        before, float_ = verify_unpruned(
+            self._unpruned,
+            self._network,
+            self._aside("float"),
+            Reference(self._source.model, judges, self._export.threads, self._export.progress),
+        )
+        comparison = compare(self._unpruned, verified, before, float_, self._times(artifacts))
+        self._notes += comparison.notes()
+        return comparison
+
+    def _times(self, artifacts: Sequence[StagedArtifact]) -> list[Paired | None]:
+        """Before and after; nothing that depends on the clock is recorded in a reproducible manifest."""
+        paired: list[Paired | None] = [None] * len(artifacts)
+        if self._settings.max_latency_ms is not None or not is_reproducible():
+            paired = time_pairs(self._unpruned, artifacts, self._stopwatch, self._export.progress)
+            self._require_fast(artifacts, paired)
+        if is_reproducible():
+            self._notes.append("no latency is recorded, as SOURCE_DATE_EPOCH asks for a reproducible manifest")
+            return [None] * len(artifacts)
+        return paired
+
+    def _require_small(self, artifacts: Sequence[StagedArtifact]) -> None:
+        limit = self._settings.max_bytes
+        for artifact in artifacts:
+            size = artifact.staged_path.stat().st_size
+            if limit is not None and size > limit:
+                raise GateError(f"{artifact.path}: has {size:,} bytes, at most {limit:,} wanted; lower --max-bytes")
+
+    def _require_fast(self, artifacts: Sequence[StagedArtifact], paired: Sequence[Paired | None]) -> None:
+        limit = self._settings.max_latency_ms
+        for artifact, times in zip(artifacts, paired, strict=True):
+            if limit is not None and times is not None and times.after_ms > limit:
+                raise GateError(
+                    f"{artifact.path}: takes {times.after_ms:.3g} ms, at most {limit:g} wanted, although its first "
+                    "draft took less: is this machine busy? export again, or with a lower --max-latency"
+                )
