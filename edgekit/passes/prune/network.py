@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgekit.graph.activations import Sample, part, read_samples, session_of
 from edgekit.graph.queries import constant_value
 
-__all__ = ["Array", "Sample", "Suffix", "Weights", "activations", "reached", "read", "with_weights"]
+__all__ = ["Array", "Sample", "Suffix", "Weights", "activations", "reached", "read_by", "with_weights"]
 
 Array = NDArray[np.float32]
 Weights = Mapping[str, Array]
@@ -54,7 +54,7 @@ class Suffix:
     def __init__(self, model: ir.Model, nodes: Sequence[str], weights: Sequence[str]) -> None:
         inside = reached(model.graph, set(nodes))
         computed = {value for node in inside for value in node.outputs}
-        read = dict.fromkeys(value for node in inside for value in read(node))
+        read = dict.fromkeys(value for node in inside for value in read_by(node))
         variable = {name: model.graph.initializers[name] for name in weights}
         self._weights = {name: value for name, value in variable.items() if value in read}
         self._outputs = list(model.graph.outputs)
@@ -105,13 +105,13 @@ def reached(nodes: Iterable[ir.Node], first: Collection[str]) -> list[ir.Node]:
     found: list[ir.Node] = []
     values: set[ir.Value] = set()
     for node in nodes:
-        if node.name in first or any(value in values for value in read(node)):
+        if node.name in first or any(value in values for value in read_by(node)):
             found.append(node)
             values.update(node.outputs)
     return found
 
 
-def read(node: ir.Node) -> Iterator[ir.Value]:
+def read_by(node: ir.Node) -> Iterator[ir.Value]:
     """The values that a node reads, itself or in its subgraphs."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():

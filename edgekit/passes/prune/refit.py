@@ -22,7 +22,7 @@ from edgekit.graph.queries import constant_value
 from edgekit.passes.prune.collecting import batches, collect
 from edgekit.passes.prune.layers import Layer, layer_of
 from edgekit.passes.prune.moments import InputMoments, supports_moments
-from edgekit.passes.prune.network import Array, Sample, Weights, reached, read
+from edgekit.passes.prune.network import Array, Sample, Weights, reached, read_by
 
 DAMPING = 1e-3
 """Share of the mean diagonal of G; for ResNet-8 and 1,024 images."""
@@ -112,7 +112,7 @@ def _needed(model: ir.Model, weights: Weights) -> set[ir.Node]:
         if layer is not None and not layer.matrix(weights)[..., :-1].any():
             continue
         nodes.add(node)
-        values.update(read(node))
+        values.update(read_by(node))
     return nodes
 
 
