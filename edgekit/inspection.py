@@ -17,6 +17,8 @@ from edgekit.passes.canonicalize import canonicalize
 from edgekit.passes.quantize import calibrate, quantize
 from edgekit.profiles.target import Target, load_target
 from edgekit.progress import Progress, Silent
+from edgekit.pruning.requirements import channel_multiple
+from edgekit.pruning.survey import ChannelSurvey, survey_channels
 from edgekit.release.delegation import target_delegation
 from edgekit.release.manifest import tensors_to_json
 from edgekit.runtimes import Delegation
@@ -56,7 +58,10 @@ class FormatSupport:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A model's interface and cost. ``ops`` counts the ops of the optimized graph, ``source_ops`` the import's."""
+    """A model's interface and cost. ``ops`` counts the ops of the optimized graph, ``source_ops`` the import's.
+
+    ``channels``: what could be pruned; None when that was not asked for.
+    """
 
     path: str
     format: str
@@ -68,10 +73,11 @@ class Inspection:
     ops: Mapping[str, int]
     source_ops: Mapping[str, int]
     targets: tuple[FormatSupport, ...] = field(default=())
+    channels: ChannelSurvey | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As ``edgekit inspect --json`` prints it."""
-        return {
+        document = {
             "schema": 1,
             "model": {
                 "path": self.path,
@@ -86,6 +92,7 @@ class Inspection:
             "source_ops": dict(self.source_ops),
             "targets": [support.to_json() for support in self.targets],
         }
+        return document if self.channels is None else document | {"channels": self.channels.to_json()}
 
 
 def inspect(
@@ -93,9 +100,12 @@ def inspect(
     targets: Sequence[str] = (),
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    channels: bool = False,
     progress: Progress | None = None,
 ) -> Inspection:
     """Inputs, outputs, parameters, MACs and ops of ``model``, and what each of ``targets`` supports and accelerates.
+
+    ``channels``: find also the groups of channels that can be pruned, and what cannot be.
 
     For a target the model is really written and loaded, calibrated on random samples where need be.
     Raises ModelError, ProfileError, UsageError or DependencyError.
@@ -121,6 +131,7 @@ def inspect(
         ops=op_counts(graph),
         source_ops=op_counts(source.model),
         targets=tuple(support),
+        channels=survey_channels(graph, channel_multiple(profiles)) if channels else None,
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from edgekit.console.pruning import show_pruning
 from edgekit.console.terminal import error_console, new_table, spell_accelerated, spell_number
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def show_export(manifest: "Manifest") -> None:
         _show_fallback(console, artifact)
         if manifest.settings["io"] == "int8" and artifact.interface.inputs[0].scale is None:
             console.print(f"{artifact.path}: keeps its float interface, as its runtime has no other", markup=False)
+    if manifest.pruning is not None:
+        show_pruning(console, manifest.pruning)
     for note in _notes(manifest):
         console.print(note, markup=False, soft_wrap=True)
 

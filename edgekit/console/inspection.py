@@ -1,11 +1,15 @@
 """The tables of ``edgekit inspect``."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from edgekit.console.terminal import new_table, output_console, spell_accelerated
 
 if TYPE_CHECKING:
     from edgekit.inspection import Inspection
+    from edgekit.pruning.survey import ChannelSurvey
 
 
 def show_inspection(found: "Inspection") -> None:
@@ -31,3 +35,34 @@ def show_inspection(found: "Inspection") -> None:
                 row.explanation(),
             )
         console.print(table)
+    if found.channels is not None:
+        _show_channels(console, found.channels)
+
+
+def _show_channels(console: Console, channels: "ChannelSurvey") -> None:
+    groups = new_table("channel group", "#channels", "#units", "#MACs %", "made by", "read by")
+    for group in channels.groups:
+        groups.add_row(
+            group.name,
+            f"{group.channels:,}",
+            f"{group.units:,}",
+            f"{100 * group.macs_share:.1f}",
+            _some(group.producers),
+            _some(group.consumers),
+        )
+    console.print(groups)
+    if channels.branches:
+        branches = new_table("branch that can be dropped", "#MACs %", "added at")
+        for branch in channels.branches:
+            branches.add_row(branch.name, f"{100 * branch.macs_share:.1f}", branch.add)
+        console.print(branches)
+    whole = new_table("left whole because", "#operators", "#channels", "first")
+    for reason, entries in channels.whole_by_reason().items():
+        whole.add_row(reason, f"{len(entries):,}", f"{sum(each.channels for each in entries):,}", entries[0].node)
+    console.print(whole)
+    console.print(f"all that can be removed is {100 * channels.most_share:.1f} % of the MACs")
+
+
+def _some(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - 2} more" if len(nodes) > 3 else ""
+    return ", ".join(nodes[:2] if more else nodes) + more

@@ -46,10 +46,16 @@ def common_scheme(profiles: Sequence[Target], pruning: PruningSettings) -> Pruni
             "choose one with --importance"
         )
     return PruningScheme(
-        channel_multiple=math.lcm(*(profile.pruning.channel_multiple for profile in profiles)),
+        channel_multiple=channel_multiple(profiles),
         importance=pruning.importance or next(iter(wanted)),
         strict=pruning.strict,
     )
+
+
+def channel_multiple(profiles: Sequence[Target]) -> int:
+    """The least common one of all ``profiles``; the usual one without any."""
+    multiples = [profile.pruning.channel_multiple for profile in profiles]
+    return math.lcm(*multiples) if multiples else PruningScheme().channel_multiple
 
 
 def _require_runtimes_here(profiles: Sequence[Target]) -> None:

@@ -11,10 +11,10 @@ from edgekit.artifacts import StagedArtifact
 from edgekit.building import Builder, PathOf, QuickBuilder
 from edgekit.errors import GateError
 from edgekit.importers import ImportedModel
-from edgekit.passes.prune import Pruner, PruningReport, find_channel_groups
+from edgekit.passes.prune import ImportanceName, Pruner, PruningReport, find_channel_groups
 from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.cost import CostModel
-from edgekit.passes.prune.options import find_options
+from edgekit.passes.prune.importance.bn_scale import batch_norm_scales
 from edgekit.pruning.comparison import Comparison, Reference, compare, is_reproducible, time_pairs, verify_unpruned
 from edgekit.pruning.goals import Goal, share_goal, size_goal
 from edgekit.pruning.latency import LatencyMeter, Parts, latency_goal, measure_latency
@@ -62,9 +62,7 @@ class Pruning:
             met = "; ".join(f"{goal.flag}: it has {goal.spell(goal.before)}" for goal in goals)
             self._notes.append(f"nothing was removed, as the unpruned network meets the budget ({met})")
             return self._graph
-        self._require_possible(goals)
-        pruner = Pruner(self._graph, builder.samples, self._scheme, progress=self._export.progress)
-        pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")))
+        pruned = meet(self._pruner(), goals, lambda model: quick.build(model, self._aside("trial")))
         self._network, self._report = pruned.model, pruned.report
         self._notes += pruned.report.notes
         if settings.recovery is not None:
@@ -104,6 +102,12 @@ class Pruning:
     def _aside(self, folder: str) -> PathOf:
         return lambda path: self._staged.aside(f"{folder}/{path}")
 
+    def _pruner(self) -> Pruner:
+        # The canonical graph has no BatchNormalization left.
+        by_scale = self._scheme.importance is ImportanceName.BN_SCALE
+        scales = batch_norm_scales(self._source.model) if by_scale else None
+        return Pruner(self._graph, self._builder.samples, self._scheme, scales=scales, progress=self._export.progress)
+
     def _goals(self, quick: QuickBuilder) -> list[Goal]:
         """What is to be met; ``quick`` writes the artifacts by which it is measured."""
         pruning, costs, unpruned = self._settings, self._parts.costs, self._unpruned
@@ -118,19 +122,6 @@ class Pruning:
             model = measure_latency(self._parts, meter, self._stopwatch, self._export.progress)
             goals.append(latency_goal(pruning.max_latency_ms, model, meter, self._stopwatch))
         return goals
-
-    def _require_possible(self, goals: Sequence[Goal]) -> None:
-        """Before the channels are priced, which takes minutes."""
-        options = find_options(self._parts.groups, self._parts.branches, self._scheme.channel_multiple)
-        smallest = options.selection(options.smallest())
-        for goal in goals:
-            least = goal.cost(smallest.kept, smallest.dropped)
-            if least > goal.limit:
-                raise GateError(
-                    f"{goal.flag}: cannot be met: at the least {goal.spell(least)} can be reached "
-                    f"({100 * least / goal.before:.0f} % of {goal.spell(goal.before)}); edgekit inspect --channels "
-                    "shows what cannot be removed"
-                )
 
     def _compared(self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples) -> Comparison:
         artifacts = [artifact for artifact, _ in verified]
