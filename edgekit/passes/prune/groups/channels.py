@@ -30,8 +30,8 @@ class ChannelGroup:
 
     ``name`` is that of the first node that makes them. ``units`` are their ids in the first producer's order.
     ``channels``: how many channels that producer makes; a unit has ``channels // len(units)`` of them (more than one
-    for attention heads and the blocks of a grouped convolution). ``producers`` make the channels (their weight's axis is an
-    output axis), ``consumers`` sum over them. Both in the graph's order. A node with a depthwise weight is neither.
+    for attention heads and the blocks of a grouped convolution). ``producers`` make the channels (their weight's axis
+    is an output axis), ``consumers`` sum over them. Both in the graph's order. A node with a depthwise weight is neither.
     """
 
     name: str
@@ -61,12 +61,12 @@ class ChannelGroups:
 
     ``axes``: units along every axis, of every value (initializers included), that has any; keys are (value name, axis).
     Axes that are missing are never touched. ``unit_count``: units are 0 .. unit_count - 1, each in one group.
-    ``whole``: what was left whole, and why. ``unzeroed``: constants (in ``axes``) that lose their elements, but must not
-    be set to zero instead: something is divided by them.
+    ``whole``: what was left whole, and why. ``unzeroed``: constants (in ``axes``) that lose their elements, but must
+    not be set to zero instead: something is divided by them.
 
     What is no constant in this sense (the targets of a Reshape, the sizes of a Split, the indices of a Gather, the
     bounds of a Slice, the repeats of a Tile, the shape of an Expand, the sizes of a Resize, the group of a convolution,
-    the num_groups of a GroupNormalization) is not in ``axes``: it follows from the units of the node's input and output.
+    the num_groups of a GroupNormalization, pads) is not in ``axes``: it follows from the units around the node.
     Two units of one group occur equally often along every axis, and along the same ones: as long as a group keeps one
     unit, no axis that it is on becomes empty, and what an axis loses depends only on how many units are left.
     """

@@ -1,6 +1,6 @@
 """How the axes of several inputs go together when a node computes element by element, with ONNX broadcasting."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,30 @@ def combine(
         block = _join(tracker, node, aligned, axes, shape, zero, follows)
         if block is not None:
             blocks.append(block)
+    blocks += _of_constants(tracker, aligned, shape, zero, follows)
     for operand, use in zip(operands, follows, strict=True):
         if operand.constant:
             tracker.follow(operand.value, *use)
     return blocks
+
+
+def _of_constants(
+    tracker: Tracker,
+    aligned: "Sequence[_Aligned]",
+    shape: Sequence[int],
+    zero: ZeroRule,
+    follows: Sequence[list[Follows]],
+) -> Iterator[Block]:
+    """Axes that only constants have: [1, 1] * [1, C]. No weight makes these channels, but they may meet some."""
+    for axis, size in enumerate(shape):
+        wide = [operand.wide(axis) for operand in aligned]
+        if size == 1 or any(w and not operand.operand.constant for w, operand in zip(wide, aligned, strict=True)):
+            continue
+        labels = tracker.atoms.new(size)
+        for operand, use, w in zip(aligned, follows, wide, strict=True):
+            if w:
+                use.append(Follows((axis - operand.offset,), labels))
+        yield Block((axis,), labels, np.broadcast_to(np.asarray(zero([np.full(size, w) for w in wide])), (size,)))
 
 
 class _Aligned:

@@ -46,7 +46,7 @@ def _visit(tracker: Tracker, node: ir.Node) -> None:
         if len(tracker.constants.get(value, ())) == uses:
             tracker.follow(value)
     for output in node.outputs:
-        _remember_origin(tracker, node, output)
+        tracker.origins.setdefault(output, f"what {described(node)} makes")
 
 
 def _is_followed(node: ir.Node) -> bool:
@@ -59,14 +59,12 @@ def _is_followed(node: ir.Node) -> bool:
 
 def _keep_whole(tracker: Tracker, node: ir.Node) -> None:
     """Nothing that an unknown node reads may change, nor what the graphs inside it capture."""
-    reason = f"{described(node)} reads it, and what that does to channels is not known"
+    reason = f"{described(node)} reads it, and channels are not followed through {node.op_type}"
     for value in (*node.inputs, *_captured(node)):
         if value is not None:
             tracker.pin(tracker.of(value), reason)
             if is_constant(value):
                 tracker.follow(value)
-    for output in node.outputs:
-        tracker.origins[output] = f"what {described(node)} makes"
 
 
 def _captured(node: ir.Node) -> list[ir.Value]:
@@ -78,9 +76,3 @@ def _graphs(attribute: ir.Attr) -> Sequence[ir.Graph]:
     if attribute.type == ir.AttributeType.GRAPH:
         return [attribute.as_graph()]
     return list(attribute.as_graphs()) if attribute.type == ir.AttributeType.GRAPHS else []
-
-
-def _remember_origin(tracker: Tracker, node: ir.Node, output: ir.Value) -> None:
-    if output not in tracker.origins:
-        known = [tracker.origins[value] for value in node.inputs if value is not None and value in tracker.origins]
-        tracker.origins[output] = known[0] if known else f"what {described(node)} makes"

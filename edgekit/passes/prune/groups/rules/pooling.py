@@ -34,7 +34,7 @@ def resize(tracker: Tracker, node: ir.Node) -> None:
 
 @rule("Pad")
 def pad(tracker: Tracker, node: ir.Node) -> None:
-    """Other axes may be padded; what is added to a channel axis stays, and negative pads cut channels off."""
+    """Other axes may be padded; channels that are added go like others, and negative pads cut channels off."""
     source, output = node.inputs[0], node.outputs[0]
     assert source is not None
     before, blocks = dims(source), tracker.of(source)
@@ -51,17 +51,12 @@ def pad(tracker: Tracker, node: ir.Node) -> None:
     result = []
     for block in blocks:
         padded = [axis for axis in block.axes if any(amounts.get(axis, (0, 0)))]
+        pixels = any(any(pair) for axis, pair in amounts.items() if axis not in block.axes)
         if not padded:
-            result.append(block.with_zero(block.zero & zero))
+            result.append(block.with_zero(block.zero & (zero or not pixels)))
         elif (line := tracker.alone((block,), padded[0])) is not None:
-            line = line.with_zero(
-                line.zero
-                & (
-                    zero
-                    or not any(amounts.get(axis, (0, 0)) != (0, 0) for axis in range(len(before)) if axis != padded[0])
-                )
-            )
-            result.append(_padded(tracker, node, line, *amounts[padded[0]]))
+            line = line.with_zero(line.zero & (zero or not pixels))
+            result.append(_padded(tracker, line, amounts[padded[0]], zero=zero))
     tracker.set(output, result)
 
 
@@ -76,11 +71,11 @@ def _pads(node: ir.Node, rank: int) -> dict[int, tuple[int, int]] | None:
     return {axis: (int(pads[i]), int(pads[half + i])) for i, axis in enumerate(positions)}
 
 
-def _padded(tracker: Tracker, node: ir.Node, block: Block, begin: int, end: int) -> Block:
-    reason = f"{described(node)} adds channels there"
-    labels, zero = block.labels, block.zero
-    stop = len(labels) + min(end, 0)
-    labels, zero = labels[max(-begin, 0) : stop], zero[max(-begin, 0) : stop]
-    parts = [tracker.fixed(0, max(begin, 0), reason).labels, labels, tracker.fixed(0, max(end, 0), reason).labels]
-    widths = (max(begin, 0), max(end, 0))
-    return Block(block.axes, np.concatenate(parts), np.pad(zero, widths))
+def _padded(tracker: Tracker, block: Block, amount: tuple[int, int], *, zero: bool) -> Block:
+    """New channels are made of nothing, so they can be removed with what they are added to, as in BlazeFace."""
+    begin, end = amount
+    kept = slice(max(-begin, 0), len(block.labels) + min(end, 0))
+    begin, end = max(begin, 0), max(end, 0)
+    labels = [tracker.atoms.new(begin), block.labels[kept], tracker.atoms.new(end)]
+    flags = np.pad(block.zero[kept], (begin, end), constant_values=zero)
+    return Block(block.axes, np.concatenate(labels), flags)
