@@ -279,6 +279,82 @@ def _reduce(draw: Draw) -> None:
     draw.keep(draw.net.op("Mul", x, reduced))
 
 
+def _siamese(draw: Draw) -> None:
+    """Two convolutions with the same weight, or the same map read twice."""
+    x, net = draw.map(), draw.net
+    weight = net.weight(draw.number(4, 8), draw.channels(x), 3, 3)
+    one = net.op("Conv", x, weight, pads=[1] * 4)
+    other = net.op("Conv", draw.like(x), weight, pads=[1] * 4)
+    draw.keep(one)
+    draw.keep(net.op(draw.word("Add", "Mul"), one, draw.word(one, other)))
+
+
+def _constant_term(draw: Draw) -> None:
+    """Positions are added, or a constant is a channel or a row more."""
+    x, net = draw.map(), draw.net
+    batch, channels, height, width = net.shapes[x]
+    if draw.number(0, 1):
+        draw.keep(net.op("Add", x, net.normal(1, channels, height, width)))
+    elif draw.number(0, 1):
+        draw.keep(net.op("Concat", x, net.normal(batch, 3, height, width), axis=1))
+    else:
+        draw.keep(net.op("Concat", net.normal(batch, channels, 1, width), x, axis=2))
+
+
+def _quotient(draw: Draw) -> None:
+    x, net = draw.map(), draw.net
+    below = net.op("Abs", draw.like(x)) if draw.number(0, 1) else net.op("ReduceL2", x, net.ints(draw.number(1, 3)))
+    draw.keep(net.op("Div", x, net.op("Add", below, net.constant(np.float32(1)))))
+
+
+def _selection(draw: Draw) -> None:
+    """Ops that look at all channels at once, or compare them."""
+    x, net = draw.map(), draw.net
+    kind = draw.word("LRN", "CumSum", "Where", "TopK", "LogSoftmax")
+    if kind == "LRN":
+        draw.keep(net.op("LRN", x, size=3))
+    elif kind == "CumSum":
+        draw.keep(net.op("CumSum", x, net.constant(np.int64(draw.number(1, 2)))))
+    elif kind == "Where":
+        mask = net.constant(net.rng.integers(0, 2, (draw.channels(x), 1, 1)).astype(bool))
+        draw.keep(net.op("Where", mask, x, draw.like(x)))
+    elif kind == "TopK":
+        axis = draw.number(1, 2)
+        draw.keep(net.op("TopK", x, net.ints(2), axis=axis, outputs=2)[0])
+    else:
+        draw.keep(net.op("LogSoftmax", x, axis=draw.number(1, 3)))
+
+
+def _left_product(draw: Draw) -> None:
+    """A constant on the left of a product mixes rows; over tokens in front it mixes channels."""
+    x, net = draw.map(), draw.net
+    batch, channels, height, width = net.shapes[x]
+    if draw.number(0, 1):
+        draw.keep(net.op("MatMul", net.normal(height, height, scale=0.4), x))
+    else:
+        flat = net.reshape(x, batch, channels, height * width)
+        mixed = net.op("MatMul", net.normal(8, channels, scale=channels**-0.5), flat)
+        draw.keep(net.reshape(mixed, batch, 8, height, width))
+
+
+def _squeezed(draw: Draw) -> None:
+    """The axes of a map go away, and come back."""
+    x, net = draw.map(), draw.net
+    pooled = net.op("ReduceMean", x, net.ints(2, 3), keepdims=0)
+    gate = net.op("Sigmoid", net.linear(pooled, draw.channels(x))) if draw.number(0, 1) else pooled
+    back = net.op("Unsqueeze", gate, net.ints(2, 3))
+    draw.keep(net.op("Mul", x, back))
+
+
+def _lines(draw: Draw) -> None:
+    """One spatial axis: a one-dimensional convolution over rows, one behind another."""
+    x, net = draw.map(), draw.net
+    batch, channels, height, width = net.shapes[x]
+    line = net.reshape(x, batch, channels, height * width)
+    made = net.op("Conv", line, net.weight(8, channels, 3), pads=[1, 1])
+    draw.keep(net.reshape(net.relu(made), batch, 8, height, width))
+
+
 def _output(draw: Draw) -> None:
     draw.outputs.append(draw.map())
 
@@ -290,6 +366,7 @@ STEPS: dict[str, Step] = {
     "channels_last": _channels_last,
     "combine": _combine,
     "concat": _concat,
+    "constant_term": _constant_term,
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "dense": _dense,
@@ -297,19 +374,25 @@ STEPS: dict[str, Step] = {
     "expand": _expand,
     "gather": _gather,
     "grouped": _grouped,
+    "left_product": _left_product,
+    "lines": _lines,
     "normalize": _normalize,
     "output": _output,
     "pad": _pad,
     "pool": _pool,
+    "quotient": _quotient,
     "rearrange": _rearrange,
     "reduce": _reduce,
     "residual": _residual,
     "resize": _resize,
+    "selection": _selection,
     "shuffle": _shuffle,
+    "siamese": _siamese,
     "similarity": _similarity,
     "slice": _slice,
     "split": _split,
     "squeeze_excite": _squeeze_excite,
+    "squeezed": _squeezed,
 }
 
 
