@@ -1,7 +1,7 @@
 """How much the loss would change without a unit, to first order.
 
 Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning" (arXiv:1906.10771), equation 8: the square of
-the sum over a unit of gradient times what it is the gradient of, averaged over samples. Here that is what each consumer
+the sum over a unit of gradient times what it is the gradient of, added up over samples. Here that is what each consumer
 reads of the unit, all positions together: a unit on a residual stream has several consumers, and each counts once. The
 loss's labels are the network's own best classes: the distillation loss itself has no gradient where nothing is removed,
 and the squares of these gradients are its curvature (empirical Fisher).
@@ -13,15 +13,14 @@ import onnx_ir as ir
 from edgekit.graph.edit import GraphEditor
 from edgekit.passes.prune.importance.evidence import Evidence, Scores, UnitSums
 from edgekit.passes.prune.importance.sources import sources
+from edgekit.passes.recover.gradients import gradients
 
 
 def scores(evidence: Evidence) -> dict[str, Scores]:
-    """Means over the samples of the squared change of the loss.
+    """Sums over the samples of the squared change of the loss.
 
     Raises DependencyError without TensorFlow, UnsupportedError for an operator without a gradient.
     """
-    from edgekit.passes.recover import gradients
-
     assert evidence.samples is not None
     sums = UnitSums(evidence.channels)
     read = list(sources(evidence, sums))
