@@ -21,7 +21,9 @@ _SEED = 0
 
 
 class Comparison(Protocol):
-    """The loss of changes of fixed reference rows."""
+    """The loss of changes of fixed ``reference`` rows."""
+
+    reference: Rows
 
     def losses(self, changes: NDArray[Any]) -> NDArray[np.float64]:
         """[moves] of ``changes`` [moves, samples, width]: each alone added to the reference rows."""
@@ -82,6 +84,7 @@ class CategoricalKL:
     """KL(p || q) of softmaxes: with rows d added to the logits of p, log of the sum of p exp(d), less the mean of d."""
 
     def __init__(self, reference: Rows, classes: int) -> None:
+        self.reference = reference
         self._classes = classes
         self._log_p = _log_softmax(self._folded(reference))
         self._p = np.exp(self._log_p)
@@ -118,18 +121,18 @@ class BernoulliKL:
     """The sum over columns of the KL of yes and no, with rows of logits."""
 
     def __init__(self, reference: Rows) -> None:
-        self._reference = reference.astype(np.float64)
-        self._p = _sigmoid(self._reference)
+        self.reference = reference
+        self._p = _sigmoid(reference.astype(np.float64))
 
     def losses(self, changes: NDArray[Any]) -> NDArray[np.float64]:
         """[moves] of ``changes`` [moves, samples, width]."""
-        before = np.logaddexp(0, self._reference)
-        terms = np.logaddexp(0, self._reference + changes) - before - self._p * changes
+        before = np.logaddexp(0, self.reference)
+        terms = np.logaddexp(0, self.reference + changes) - before - self._p * changes
         return np.asarray(terms.sum(axis=2).mean(axis=1), np.float64)
 
     def expand(self, change: Rows, moves: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See Comparison: the curvature is diagonal, q (1 - q)."""
-        q = _sigmoid(self._reference + change)
+        q = _sigmoid(self.reference + change)
         return _expand_diagonal(q - self._p, q * (1 - q), moves, len(q))
 
 
@@ -137,6 +140,7 @@ class SquaredError:
     """The mean over outputs of the squared error over the output's variance; ``widths`` are columns of each output."""
 
     def __init__(self, reference: Rows, widths: Sequence[int]) -> None:
+        self.reference = reference
         weights, start = [], 0
         for width in widths:
             part = reference[:, start : start + width].astype(np.float64)

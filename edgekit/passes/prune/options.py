@@ -17,8 +17,6 @@ State = NDArray[np.intp]
 
 _EIGHTHS = (7, 6, 5, 4, 3, 2, 1)
 _FEW = (7, 6, 4)
-_STREAM_LAYERS = 1
-"""A group with more producers and more consumers is a residual stream: changing it changes many layers at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +121,23 @@ def find_options(groups: ChannelGroups, branches: Sequence[Branch], channel_mult
 def kept_units(group: ChannelGroup, channel_multiple: int) -> tuple[int, ...]:
     """How many units may stay, descending: eighths of the channels in multiples of ``channel_multiple``.
 
-    Fewer choices for groups of many layers (residual streams), and none for groups of one multiple.
+    Fewer choices for residual streams, and none for groups of one multiple.
     """
+    shares = _FEW if is_stream(group) else _EIGHTHS
+    counts = (nearest_units(group, share / 8, channel_multiple) for share in shares)
+    return tuple(dict.fromkeys(count for count in counts if count < len(group.units)))
+
+
+def nearest_units(group: ChannelGroup, share: float, channel_multiple: int) -> int:
+    """So many units that their channels are the multiple nearest to ``share``, one multiple at least."""
     unit = group.unit_channels
     step = channel_multiple * unit // math.gcd(channel_multiple, unit)
-    stream = min(len(group.consumers), len(group.producers)) > _STREAM_LAYERS
-    counts = (round(group.channels * share / 8 / step) * step for share in (_FEW if stream else _EIGHTHS))
-    return tuple(dict.fromkeys(count // unit for count in counts if step <= count < group.channels))
+    return min(max(round(group.channels * share / step), 1) * step // unit, len(group.units))
+
+
+def is_stream(group: ChannelGroup) -> bool:
+    """Whether several layers make the channels and several read them: changing them changes much at once."""
+    return min(len(group.producers), len(group.consumers)) > 1
 
 
 def _smallest_around(inside: NDArray[np.bool_], slot: int) -> int:

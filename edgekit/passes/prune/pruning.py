@@ -3,13 +3,30 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
+from edgekit.errors import GateError, UsageError
+from edgekit.graph.cost import count_macs, count_parameters
+from edgekit.passes.prune.branches import find_branches
+from edgekit.passes.prune.build import Network, build
+from edgekit.passes.prune.cost import CostModel
+from edgekit.passes.prune.finishing import shrink
+from edgekit.passes.prune.groups import WholeChannels, find_channel_groups
+from edgekit.passes.prune.measured import Measured, Outcome
 from edgekit.passes.prune.network import Sample
-from edgekit.passes.prune.report import PruningReport
+from edgekit.passes.prune.options import find_options
+from edgekit.passes.prune.ranking import Ranker, usable_importance
+from edgekit.passes.prune.report import BranchReport, GroupReport, PruningReport
+from edgekit.passes.prune.samples import LEAST_TO_FIT, gather
 from edgekit.passes.prune.scheme import PruningScheme
 from edgekit.passes.prune.selection import Selection
+from edgekit.passes.prune.uniform import uniform
 from edgekit.progress import Progress, Silent
+
+_REASONS = 2
+"""So many of the largest layers that stay whole are named when a budget cannot be met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,10 @@ class Budget:
     limit: float
     unit: str
     flag: str
+
+    def of(self, selection: Selection) -> float:
+        """What a selection costs."""
+        return self.cost(selection.kept, selection.dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,8 @@ class Pruner:
 
     ``model`` is canonical and float, and not changed. ``samples`` are unlabelled and iterable more than once; None:
     importance from the weights alone, no compensation (DataError when ``scheme.strict`` and the importance needs data).
+    Fewer than four samples are as good as none. ``scales``: of ``importance.bn_scale.batch_norm_scales``, for the
+    importance of that name.
     """
 
     def __init__(
@@ -48,9 +71,22 @@ class Pruner:
         samples: Iterable[Sample] | None,
         scheme: PruningScheme,
         *,
+        scales: Mapping[str, NDArray[np.float64]] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._scheme = scheme
+        self._samples = [] if samples is None else gather(samples)
+        self._importance, self._notes = usable_importance(scheme, len(self._samples))
+        channels = find_channel_groups(model)
+        self._network = Network(model, channels, find_branches(model, channels))
+        self._costs = CostModel(model, channels, self._network.branches)
+        self._options = find_options(channels, self._network.branches, scheme.channel_multiple)
+        self._ranker = Ranker(self._network, self._importance, scheme.seed, scales or {})
+        self._measured: Measured | None = None
+        if len(self._samples) >= LEAST_TO_FIT:
+            self._measured = Measured(
+                self._network, self._options, self._costs, self._samples, self._ranker, progress or Silent()
+            )
 
     def prune(self, budget: float | Budget) -> Pruned:
         """Remove channels until the budget is met, where it costs least.
@@ -58,7 +94,62 @@ class Pruner:
         ``budget``: the share of multiply-accumulates to remove, in (0, 1), or a Budget. Raises UsageError for a share
         outside (0, 1), and GateError when the budget cannot be met; the message says what can be.
         """
-        raise NotImplementedError
+        goal = budget if isinstance(budget, Budget) else _share(budget, self._costs)
+        smallest = self._options.selection(self._options.smallest())
+        if min(goal.of(smallest), goal.of(Selection())) > goal.limit:
+            raise _unreachable(goal, goal.of(smallest), self._network.channels.whole)
+        if self._measured is not None:
+            outcome = self._measured.prune(goal.of, goal.limit)
+            return self._finished(outcome.selection, outcome)
+        groups = self._network.channels.groups
+        found = uniform(groups, self._scheme.channel_multiple, goal.of, goal.limit)
+        return self._finished(found or smallest, None)
+
+    def _finished(self, selection: Selection, outcome: Outcome | None) -> Pruned:
+        network = self._network
+        built = build(network, selection, [], self._ranker.orders([])) if outcome is None else outcome.built
+        sample = self._samples[0] if self._samples else None
+        small = shrink(network, built, selection.dropped, sample)
+        return Pruned(small, selection, self._report(small, selection, outcome))
+
+    def _report(self, small: ir.Model, selection: Selection, outcome: Outcome | None) -> PruningReport:
+        model, channels = self._network.model, self._network.channels
+        notes = list(self._notes)
+        if self._measured is not None:
+            notes += self._measured.notes
+        return PruningReport(
+            importance=str(self._importance),
+            macs_before=count_macs(model),
+            macs_after=count_macs(small),
+            parameters_before=count_parameters(model),
+            parameters_after=count_parameters(small),
+            loss=None if outcome is None else outcome.judged.loss,
+            loss_name="" if self._measured is None else self._measured.loss.name,
+            compensation="none" if outcome is None else outcome.judged.way.name,
+            groups=self._groups(selection),
+            whole=[(each.node, each.channels, each.reason) for each in channels.whole],
+            notes=notes,
+            branches=[
+                BranchReport(branch.name, branch.add, self._alone(branch.name, 0, branch=True))
+                for branch in self._network.branches
+                if branch.name in selection.dropped
+            ],
+        )
+
+    def _groups(self, selection: Selection) -> list[GroupReport]:
+        gone = {name for branch in selection.dropped for name in self._network.branch(branch).groups}
+        found = []
+        for group in self._network.channels.groups:
+            kept = 0 if group.name in gone else selection.kept.get(group.name, len(group.units))
+            loss = self._alone(group.name, kept) if group.name in selection.kept else None
+            channels = kept * group.unit_channels
+            found.append(GroupReport(group.name, group.channels, channels, loss, dropped=group.name in gone))
+        return found
+
+    def _alone(self, name: str, kept: int, *, branch: bool = False) -> float | None:
+        if self._measured is None:
+            return None
+        return self._measured.alone(name, kept, branch=branch)
 
 
 def prune(
@@ -84,3 +175,27 @@ def prune(
         DataError: no samples although ``scheme.strict``.
     """
     return Pruner(model, samples, scheme, progress=progress or Silent()).prune(budget)
+
+
+def _share(ratio: float, costs: CostModel) -> Budget:
+    if not 0 < ratio < 1:
+        raise UsageError(
+            f"--prune {ratio:g}: expected a share of the multiply-accumulates above 0 and below 1, say 0.25"
+        )
+    return Budget(costs.macs, (1 - ratio) * costs.macs({}), "MACs", f"--prune {ratio:g}")
+
+
+def _unreachable(goal: Budget, least: float, whole: Iterable[WholeChannels]) -> GateError:
+    before = goal.of(Selection())
+    if goal.unit == "MACs":
+        text = f"{goal.flag}: at most {_floored(1 - least / before)} % of the MACs can be removed from this model"
+    else:
+        text = f"{goal.flag}: at least {least:,.4g} {goal.unit} of {before:,.4g} are left of this model"
+    largest = sorted(whole, key=lambda each: -each.channels)[:_REASONS]
+    stay = [f"{each.node} stays whole with {each.channels} channels ({each.reason})" for each in largest]
+    return GateError("; ".join([text, *stay]))
+
+
+def _floored(share: float) -> str:
+    """Percent that can be had: rounded down."""
+    return f"{int(max(share, 0.0) * 1000) / 10:g}"

@@ -7,9 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """``before`` and ``after`` are channels; ``loss`` is what removing them alone adds, on samples the fit has not seen.
+    """``before`` and ``after`` are channels of the first layer that makes them.
 
-    A dropped branch has ``after`` 0.
+    ``loss`` is what removing them alone adds, on samples that the fit has not seen; None where nothing was removed or
+    measured. Groups in a branch that is ``dropped`` have ``after`` 0.
     """
 
     name: str
@@ -30,10 +31,24 @@ class GroupReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchReport:
+    """A residual branch that is gone: the sum ``add`` is now its other term. ``loss`` is what this alone adds."""
+
+    name: str
+    add: str
+    loss: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"name": self.name, "add": self.add, "loss": self.loss}
+
+
+@dataclass(frozen=True, slots=True)
 class PruningReport:
     """``loss``: measured on samples that the fit has not seen (cross-fit), None without data; ``loss_name``: its kind.
 
-    ``whole``: groups that were left whole, with reasons. ``notes``: sentences that the user should read.
+    ``whole``: groups that were left whole, with reasons. ``notes``: sentences that the user should read. ``branches``:
+    those that were dropped.
     """
 
     importance: str
@@ -47,6 +62,7 @@ class PruningReport:
     groups: Sequence[GroupReport]
     whole: Sequence[tuple[str, int, str]]
     notes: Sequence[str] = ()
+    branches: Sequence[BranchReport] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
@@ -60,6 +76,7 @@ class PruningReport:
             "loss_name": self.loss_name,
             "compensation": self.compensation,
             "groups": [group.to_json() for group in self.groups],
+            "branches": [branch.to_json() for branch in self.branches],
             "whole": [{"node": node, "channels": channels, "reason": reason} for node, channels, reason in self.whole],
             "notes": list(self.notes),
         }

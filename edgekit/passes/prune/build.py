@@ -1,0 +1,148 @@
+"""Build a selection: one walk in the graph's order, each layer solved on what the pruned layers before it give."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgekit.graph.cost import node_macs
+from edgekit.passes.prune.branches import Branch
+from edgekit.passes.prune.collecting import batches, collect
+from edgekit.passes.prune.cutting import Cutter, removed_columns
+from edgekit.passes.prune.groups import ChannelGroups
+from edgekit.passes.prune.layers import Layer
+from edgekit.passes.prune.moments import InputMoments
+from edgekit.passes.prune.network import Array, Sample
+from edgekit.passes.prune.readers import GroupReaders, find_readers, own_weight, units_removed, zeroed
+from edgekit.passes.prune.removal import Removed
+from edgekit.passes.prune.samples import evenly
+from edgekit.passes.prune.selection import Selection
+
+Orders = Mapping[str, NDArray[np.intp]]
+"""By group: its units, the first to go first. Groups that are missing are ordered while they are eliminated."""
+
+MOST_MACS = 5e12
+"""Multiply-accumulates that a walk may spend on statistics: about a minute. Larger networks see fewer samples."""
+_LEAST_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Network:
+    """A canonical float model and what can be removed from it."""
+
+    model: ir.Model
+    channels: ChannelGroups
+    branches: Sequence[Branch]
+    readers: Mapping[str, GroupReaders] = field(init=False)
+    cutter: Cutter = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readers", find_readers(self.model, self.channels))
+        object.__setattr__(self, "cutter", Cutter(self.model, self.channels))
+
+    def branch(self, name: str) -> Branch:
+        """The branch called ``name``."""
+        return next(branch for branch in self.branches if branch.name == name)
+
+    def dropped_weights(self, dropped: Iterable[str]) -> dict[str, Array]:
+        """Zeros for the constants that make these branches zero."""
+        names = (name for branch in dropped for name in self.branch(branch).weights)
+        return {name: np.zeros_like(own_weight(self.model, name)) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The full-size network with its removed units and branches: ``weights`` that differ from the model's."""
+
+    weights: Mapping[str, Array]
+    removed: Removed
+
+
+def whole(network: Network) -> Built:
+    """Nothing is removed."""
+    return Built({}, np.zeros(network.channels.unit_count, np.bool_))
+
+
+def build(network: Network, selection: Selection, samples: Sequence[Sample], orders: Orders) -> Built:
+    """The network with ``selection`` removed, fitted on ``samples`` (none: channels are only zeroed, by ``orders``)."""
+    return _Walk(network, selection, orders).built(samples)
+
+
+class _Walk:
+    """The state of one walk."""
+
+    def __init__(self, network: Network, selection: Selection, orders: Orders) -> None:
+        self._network = network
+        self._selection = selection
+        self._orders = orders
+        self._kept: dict[str, NDArray[np.intp]] = {}
+        self._weights: dict[str, Array] = network.dropped_weights(selection.dropped)
+        self._readers = [reader for name, reader in network.readers.items() if name in selection.kept]
+        self._removed = units_removed(network.channels, {})
+
+    def built(self, samples: Sequence[Sample]) -> Built:
+        layers = self._layers() if samples else []
+        for reader in self._readers:
+            if not samples or not reader.fitted:
+                self._decide(reader, {})
+        seen = evenly(samples, affordable_samples(self._network.model, layers))
+        for step in batches(layers):
+            self._solve(step, seen)
+        return Built(self._weights, self._removed)
+
+    def _layers(self) -> list[Layer]:
+        """What is solved, in the graph's order."""
+        layers = {layer.node: layer for reader in self._readers for layer in reader.fitted}
+        return [layers[node] for node in self._network.model.graph if node in layers]
+
+    def _solve(self, step: Sequence[Layer], samples: Sequence[Sample]) -> None:
+        """Decide the groups that these layers are the first to read, then solve the layers for all that is gone."""
+        names = {layer.node.name for layer in step}
+        due = [
+            reader
+            for reader in self._readers
+            if reader.group.name not in self._kept and any(layer.node.name in names for layer in reader.fitted)
+        ]
+        read = [layer.node.name or "" for reader in due for layer in reader.fitted]
+        nodes = list(dict.fromkeys([*(layer.node.name or "" for layer in step), *read]))
+        moments = collect(self._network.model, self._weights, nodes, samples)
+        for reader in due:
+            self._decide(reader, moments)
+        for layer in step:
+            columns = removed_columns(self._network.channels, layer, self._removed)
+            self._weights |= self._network.cutter.compensated(layer, moments[layer.node.name or ""], columns)
+        self._zero()
+
+    def _decide(self, reader: GroupReaders, moments: Mapping[str, InputMoments]) -> None:
+        name = reader.group.name
+        wanted, order = self._selection.kept[name], self._orders.get(name)
+        if moments:
+            cut = self._network.cutter.cut(reader, moments, [wanted], removed=self._removed, order=order)[wanted]
+            self._kept[name] = cut.kept
+        else:
+            assert order is not None, name
+            self._kept[name] = np.sort(order[len(order) - wanted :])
+        self._removed = units_removed(self._network.channels, self._kept)
+        if not moments:
+            self._zero(reader)
+
+    def _zero(self, reader: GroupReaders | None = None) -> None:
+        """Constants that only lose columns; without statistics (``reader``) those of its fitted layers too."""
+        uses = [use for each in self._readers if each.group.name in self._kept for use in each.zeroed]
+        if reader is not None:
+            uses += [(use.weight, use.axis) for use in reader.group.consumers]
+        network = self._network
+        self._weights |= zeroed(network.model, network.channels, uses, self._removed, self._weights)
+
+
+def affordable_samples(model: ir.Model, layers: Sequence[Layer]) -> int:
+    """How many samples a walk that solves these layers may see: each step runs the network as far as its layers."""
+    place = {node: index for index, node in enumerate(model.graph)}
+    macs = np.cumsum([float(node_macs(node)) for node in model.graph])
+    ends = [max(place[layer.node] for layer in step) for step in batches(layers)]
+    # The products of rows: a layer's own number, times columns over outputs.
+    products = [float(node_macs(layer.node)) * (layer.columns + 1) / max(1, layer.outputs) for layer in layers]
+    spent = float(macs[ends].sum()) + sum(products) if ends else 0.0
+    return max(_LEAST_SAMPLES, int(MOST_MACS / max(spent, 1.0)))

@@ -1,0 +1,55 @@
+"""Which importance can be used, and the orders of channels that it gives."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import DataError
+from edgekit.passes.prune.build import Network, Orders
+from edgekit.passes.prune.importance import KINDS, rank
+from edgekit.passes.prune.importance.evidence import Evidence
+from edgekit.passes.prune.network import Sample
+from edgekit.passes.prune.samples import LEAST_TO_FIT
+from edgekit.passes.prune.scheme import ImportanceName, PruningScheme
+
+
+def usable_importance(scheme: PruningScheme, samples: int) -> tuple[ImportanceName, list[str]]:
+    """The scheme's importance, or L2 where it needs samples and there are too few; and what to tell of it.
+
+    Raises DataError instead when ``scheme.strict``.
+    """
+    if samples >= LEAST_TO_FIT:
+        return scheme.importance, []
+    few = "there are none" if samples == 0 else f"{samples} are too few ({LEAST_TO_FIT} or more are needed)"
+    if not KINDS[scheme.importance].needs_samples:
+        return scheme.importance, [f"nothing was measured and nothing makes up for removed channels: of samples {few}"]
+    if scheme.strict:
+        raise DataError(
+            f'importance "{scheme.importance}" needs calibration samples, and {few}; give --calibration PATH'
+        )
+    return ImportanceName.L2, [
+        f'importance "{scheme.importance}" needs calibration samples, and {few}: fell back to "l2", the same share of '
+        "all groups, and nothing that makes up for removed channels"
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """Orders channels of one model; ``scales`` as in ``Evidence``."""
+
+    network: Network
+    importance: ImportanceName
+    seed: int
+    scales: Mapping[str, NDArray[np.float64]]
+
+    def orders(self, samples: Sequence[Sample]) -> Orders:
+        """Of the groups whose channels are not chosen while they are eliminated, as ``samples`` tell (if any)."""
+        evidence = Evidence(self.network.model, self.network.channels, samples or None, self.scales, self.seed)
+        if self.importance is not ImportanceName.OBS:
+            return rank(self.importance, evidence).orders
+        # Without second moments there is nothing to eliminate by.
+        unfitted = [name for name, readers in self.network.readers.items() if not readers.fitted]
+        found = rank(ImportanceName.ACTIVATION, evidence).orders if unfitted else {}
+        return {name: found[name] for name in unfitted}
