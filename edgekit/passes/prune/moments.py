@@ -65,6 +65,7 @@ class InputMoments:
     rows: int
     _gram: NDArray[np.float64]
     _cross: NDArray[np.float64] | None
+    _squares: NDArray[np.float64]
     _pending: list[tuple[Array, Array | None]] = field(default_factory=list)
 
     @classmethod
@@ -76,7 +77,8 @@ class InputMoments:
         layer = _layer(node)
         width = layer.columns + 1
         cross = np.zeros((layer.blocks, width, layer.outputs)) if targets else None
-        return cls(layer, _samplers(layer, most_rows), 0, np.zeros((layer.blocks, width, width)), cross)
+        squares = np.zeros((layer.blocks, layer.outputs))
+        return cls(layer, _samplers(layer, most_rows), 0, np.zeros((layer.blocks, width, width)), cross, squares)
 
     @property
     def gram(self) -> NDArray[np.float64]:
@@ -93,6 +95,12 @@ class InputMoments:
         self._flush()
         return self._cross
 
+    @property
+    def squares(self) -> NDArray[np.float64]:
+        """[blocks, outputs per block]: the sums of t², 0 without targets."""
+        self._flush()
+        return self._squares
+
     def update(self, source: Array, target: Array | None = None) -> None:
         """Add one sample: the node's input and, where wanted, what its output should be (bias included)."""
         layer = self.layer
@@ -106,7 +114,8 @@ class InputMoments:
     def plus(self, other: "InputMoments") -> "InputMoments":
         """The moments of both sets of samples together; ``other`` is of the same node."""
         cross = None if self.cross is None or other.cross is None else self.cross + other.cross
-        return InputMoments(self.layer, self.samplers, self.rows + other.rows, self.gram + other.gram, cross)
+        rows, gram, squares = self.rows + other.rows, self.gram + other.gram, self.squares + other.squares
+        return InputMoments(self.layer, self.samplers, rows, gram, cross, squares)
 
     def _add(self, source: Array, target: Array | None) -> None:
         """``target``: [blocks, outputs per block, positions]."""
@@ -123,20 +132,23 @@ class InputMoments:
         if not self._pending:
             return
         rows = np.concatenate([rows for rows, _ in self._pending], axis=1)
-        aims = None
-        if self._cross is not None:
-            aims = np.concatenate([aims for _, aims in self._pending if aims is not None], axis=2)
+        aims = [aims for _, aims in self._pending if aims is not None]
         self._pending = []
         self._gram[:, :-1, :-1] += rows.transpose(0, 2, 1) @ rows
         self._gram[:, -1, -1] += rows.shape[1]
-        if aims is not None and self._cross is not None:
-            self._cross[:, :-1] += (aims @ rows).transpose(0, 2, 1)
         if self.layer.bias is not None:
             total = rows.sum(axis=1, dtype=np.float64)
             self._gram[:, -1, :-1] += total
             self._gram[:, :-1, -1] += total
-            if aims is not None and self._cross is not None:
-                self._cross[:, -1] += aims.sum(axis=2, dtype=np.float64)
+        if aims:
+            self._add_targets(rows, np.concatenate(aims, axis=2))
+
+    def _add_targets(self, rows: Array, aims: Array) -> None:
+        assert self._cross is not None
+        self._cross[:, :-1] += (aims @ rows).transpose(0, 2, 1)
+        if self.layer.bias is not None:
+            self._cross[:, -1] += aims.sum(axis=2, dtype=np.float64)
+        self._squares += np.square(aims, dtype=np.float64).sum(axis=2)
 
 
 def _layer(node: ir.Node) -> Layer:

@@ -13,6 +13,7 @@ One layer of a sequential pass:
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +25,10 @@ from edgekit.passes.prune.layers import Layer, layer_of
 from edgekit.passes.prune.moments import InputMoments, supports_moments
 from edgekit.passes.prune.network import Array, Sample, Weights, reached, read_by
 
+Matrix = NDArray[np.float64]
+Solve = Callable[[Matrix, InputMoments], Matrix]
+"""A layer's matrix [blocks, outputs per block, columns + 1] and its moments with targets to a new matrix."""
+
 DAMPING = 1e-3
 """Share of the mean diagonal of G; for ResNet-8 and 1,024 images."""
 
@@ -31,7 +36,7 @@ _BIAS_DAMPING = 1e-3
 """A bias is damped this much less than the weights."""
 
 
-def ridge(matrix: NDArray[np.float64], moments: InputMoments, damping: float = DAMPING) -> NDArray[np.float64]:
+def ridge(matrix: Matrix, moments: InputMoments, damping: float = DAMPING) -> Matrix:
     """The matrix [blocks, outputs per block, columns + 1] nearest the targets of ``moments``, drawn towards ``matrix``.
 
     What is zero stays zero: columns that are zero in all outputs of a block (removed inputs), and outputs whose row and
@@ -77,13 +82,23 @@ def refit_all(
     In the graph's order, each on the layers re-fitted before it. Layers whose weight or bias another node shares, and
     those that ``supports_moments`` refuses, stay as they are.
     """
+    return solve_all(model, weights, samples, partial(ridge, damping=damping), advance)
+
+
+def solve_all(
+    model: ir.Model, weights: Weights, samples: Iterable[Sample], solve: Solve, advance: Callable[[int], None]
+) -> dict[str, Array]:
+    """The ``weights`` with the matrix of every layer that differs from the float network's replaced by ``solve``'s.
+
+    In the graph's order, each on the layers solved before it; ``advance`` is called with the number of layers done.
+    """
     current = dict(weights)
     done = 0
     for batch in batches(changed_layers(model, weights)):
         names = [layer.node.name or "" for layer in batch]
         moments = collect(model, current, names, samples, targets=True)
         for layer, name in zip(batch, names, strict=True):
-            current |= layer.weights(ridge(layer.matrix(current), moments.pop(name), damping))
+            current |= layer.weights(solve(layer.matrix(current), moments.pop(name)))
         done += len(batch)
         advance(done)
     return current
