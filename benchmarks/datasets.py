@@ -50,6 +50,21 @@ def efficientnet_lite1(shared: Path, folder: Path) -> Workload:
     return Workload("EfficientNet-Lite1", shared / "models/efficientnet_lite1.onnx", calibration, evaluation)
 
 
+def fashion_mnist(shared: Path, folder: Path) -> Workload:
+    """The demo model: 10,000 of the images it was trained on, without labels, and 9,744 labelled ones it never saw.
+
+    The split is that of examples/train_fashion_mnist.py.
+    """
+    with np.load(shared / "data/fashion_mnist.npz") as data:
+        order = np.random.default_rng(7).permutation(len(data["x"]))
+        x, y = data["x"][order].reshape(-1, 28, 28, 1).astype(np.float32), data["y"][order].astype(np.int64)
+    unseen = np.r_[0:1_000, 1_256:10_000]
+    np.savez(folder / "fashion_unlabelled.npz", x=x[10_000:20_000])
+    np.savez(folder / "fashion_eval.npz", x=x[unseen], y=y[unseen])
+    model = Path(__file__).resolve().parent.parent / "examples/fashion_mnist.keras"
+    return Workload("Fashion-MNIST demo", model, folder / "fashion_unlabelled.npz", folder / "fashion_eval.npz")
+
+
 def repeated(calibration: Path, times: int) -> Path:
     """The same samples several times over, in a file beside it."""
     path = calibration.with_name(f"{calibration.stem}_x{times}.npz")
