@@ -5,8 +5,8 @@
     python benchmarks/pruning.py ResNet-8 --ratios 0.15 0.3 [--recover]
     python benchmarks/pruning.py Fashion-MNIST --ratios 0.3 0.5 --recover
 
-Every row is a whole ``edgekit export --prune`` for x86-64, whose artifacts are verified and then timed with the unpruned
-ones in turn; ``--max-drop 100`` lets every row through, so that bad ones are seen too.
+Every row is a whole ``edgekit export --prune`` for x86-64, whose artifacts are verified and then timed in turn with the
+unpruned ones; ``--max-drop 100`` lets every row through, so that bad ones are seen too.
 """
 
 import tempfile
