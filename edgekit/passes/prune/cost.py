@@ -63,7 +63,7 @@ class _Lengths:
 
     def __init__(self, groups: ChannelGroups) -> None:
         self._groups = {group.name: index for index, group in enumerate(groups.groups)}
-        self._all = np.array([len(group.units) for group in groups.groups], dtype=np.intp)
+        self._all = [len(group.units) for group in groups.groups]
         self._units = [np.array(group.units, dtype=np.intp) for group in groups.groups]
         self._owner = np.full(groups.unit_count + 1, -1, dtype=np.intp)
         for index, units in enumerate(self._units):
@@ -100,10 +100,10 @@ class _Lengths:
         units = self._all.copy()
         for name, count in kept.items():
             units[self._groups[name]] = count
-        result = fixed.copy()
-        if len(lengths):
-            result += np.bincount(lengths, self._flat[offsets + units[groups]], len(fixed)).astype(np.int64)
-        return result
+        if not len(lengths):
+            return fixed
+        indices = self._flat[offsets + np.array(units)[groups]]
+        return fixed + np.bincount(lengths, indices, len(fixed)).astype(np.int64)
 
     def _freeze(self) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         columns = np.array(self._entries, dtype=np.intp).reshape(-1, 3).T

@@ -1,6 +1,6 @@
 """Build small networks with random weights, and compare what pruning makes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.graph import IR_VERSION, OPSET
 from edgekit.graph.onnxruntime import load_onnxruntime
+from edgekit.graph.queries import shape_of
+from edgekit.graph.shapes import infer_shapes
 from edgekit.graph.storage import to_bytes
 from edgekit.passes.canonicalize import canonicalize
+from edgekit.passes.prune.branches import Branch
 from edgekit.passes.prune.groups import ChannelGroups
 
 Array = np.ndarray[Any, Any]
@@ -153,7 +156,7 @@ class Builder:
         )
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(proto, full_check=True)
-        return ir.serde.deserialize_model(proto)
+        return infer_shapes(ir.serde.deserialize_model(proto))
 
 
 def run(model: ir.Model, seed: int = 0) -> list[Array]:
@@ -183,6 +186,16 @@ def choose(groups: ChannelGroups, rng: np.random.Generator, share: float) -> Arr
         count = min(int(rng.binomial(len(group.units), share)), len(group.units) - 1)
         removed[rng.choice(group.units, count, replace=False)] = True
     return removed
+
+
+def without_weights(model: ir.Model, branches: Iterable[Branch]) -> ir.Model:
+    """A copy in which the branches are still computed, and zero."""
+    zeroed = model.clone()
+    for name in (name for branch in branches for name in branch.weights):
+        initializer = zeroed.graph.initializers[name]
+        array = np.zeros(shape_of(initializer), dtype=np.float32)
+        initializer.const_value = ir.Tensor(array, name=name)
+    return zeroed
 
 
 def kept_counts(groups: ChannelGroups, removed: Array) -> dict[str, int]:

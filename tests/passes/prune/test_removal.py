@@ -374,6 +374,26 @@ def test_removed_equals_zeroed(build: Callable[[], ir.Model]) -> None:
         assert difference(run(model), zeroed) > 100 * ROUNDING
 
 
+@pytest.mark.parametrize("build", [se_block, dense_block, unet], ids=lambda build: build.__name__)
+def test_a_wrong_label_shows(build: Callable[[], ir.Model]) -> None:
+    """Whichever weight's units are shifted by one, zeroed and removed differ: so the tests above could fail."""
+    model = build()
+    right = find_channel_groups(model)
+    goes = choose(right, np.random.default_rng(0), 0.4)
+    weights = [key for key in right.axes if key[0] in model.graph.initializers]
+    assert len(weights) > 4
+    for key in weights:
+        shifted = {**right.axes, key: np.roll(right.axes[key], 1)}
+        if np.array_equal(goes[shifted[key]], goes[right.axes[key]]):
+            continue
+        groups = replace(right, axes=shifted)
+        try:
+            smaller = run(remove(model, groups, goes))
+        except EdgekitError:
+            continue
+        assert difference(run(zero(model, right, goes)), smaller) > 10 * ROUNDING
+
+
 def test_heads_go_as_a_whole() -> None:
     model = attention_block()
     groups = find_channel_groups(model)
