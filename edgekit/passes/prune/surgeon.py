@@ -52,17 +52,21 @@ class Elimination:
 
 
 def eliminate(
-    problems: Sequence[ConsumerProblem], wanted: Collection[int], *, order: Sequence[int] | None = None
+    problems: Sequence[ConsumerProblem],
+    wanted: Collection[int],
+    *,
+    order: Sequence[int] | NDArray[np.intp] | None = None,
 ) -> Mapping[int, Elimination]:
     """Remove units one by one, the cheapest first, and remember the state at each number in ``wanted``.
 
     Of several consumers the costs are added, each as a share of its own output's energy; of equal ones the lowest index
-    goes first. ``order``: remove in this order instead (another importance chose), with the same compensation.
+    goes first. ``order``: remove in this order instead (another importance chose), with the same compensation; without
+    any consumer there must be one.
 
     Raises:
         DataError: moments that are not finite.
     """
-    units = len(problems[0].columns) if problems else len(order or ())
+    units = len(problems[0].columns) if problems else len(() if order is None else order)
     if not all(0 <= count <= units for count in wanted):
         raise ValueError(f"cannot keep {sorted(wanted)} of {units} units")
     free = _free_units(problems) if order is None else [int(unit) for unit in order]
@@ -212,7 +216,9 @@ class _Surgery:
 
     def _first_inverse(self) -> Matrix:
         source, real = self._source, self._source >= 0
-        hessian = self._problem.gram[np.ix_(source, source)] / self._scale / self._scale[:, None]
+        hessian = self._problem.gram[np.ix_(source, source)]
+        hessian /= self._scale
+        hessian /= self._scale[:, None]
         hessian[~real], hessian[:, ~real] = 0.0, 0.0
         np.fill_diagonal(hessian, 1.0)
         return np.asarray(np.linalg.inv(hessian))

@@ -171,7 +171,7 @@ def test_nothing_at_all_is_no_trouble() -> None:
     assert (found[2].matrices[0] == 0).all()
     silent = ConsumerProblem(np.ones((2, 4)), np.zeros((4, 4)), dead.columns)
     np.testing.assert_array_equal(eliminate([silent], [2])[2].matrices[0], [[0, 1, 1, 1]] * 2)
-    alone = eliminate([], [1], order=[2, 0, 1])
+    alone = eliminate([], [1], order=np.array([2, 0, 1]))
     assert list(alone[1].kept) == [1] and alone[1].matrices == ()
     unread = ConsumerProblem(np.ones((1, 2)), np.eye(2), [np.empty(0, np.intp)] * 3)
     assert list(eliminate([unread], [1])[1].kept) == [2]
