@@ -31,7 +31,8 @@ class ChannelGroup:
     ``name`` is that of the first node that makes them. ``units`` are their ids in the first producer's order.
     ``channels``: how many channels that producer makes; a unit has ``channels // len(units)`` of them (more than one
     for attention heads and the blocks of a grouped convolution). ``producers`` make the channels (their weight's axis
-    is an output axis), ``consumers`` sum over them. Both in the graph's order. A node with a depthwise weight is neither.
+    is an output axis), ``consumers`` sum over them. Both in the graph's order. A node with a depthwise weight is
+    neither.
     """
 
     name: str

@@ -61,11 +61,12 @@ def _through(
     tracker: Tracker, block: Block, segments: Sequence[_Segment], before: Sequence[int], after: Sequence[int]
 ) -> Block | None:
     if len(segments) > 1:
-        # [.., C, H, r, ..] -> [.., C, H * r, ..]: an axis of pixels keeps its length; one of samples may take in heads.
+        # [.., C, H, r, ..] -> [.., C, H * r, ..]: an axis of pixels keeps its length, so the r x r channels of a pixel
+        # go together. An axis of samples may take in heads, and heads may be repeated (grouped queries).
         pixels = [
             axis
             for segment in segments
-            if not set(segment.before) <= set(block.axes) and segment.before[0] != 0
+            if segment.before[0] not in block.axes and segment.before[0] != 0
             for axis in segment.before
         ]
         left = tracker.without(block, pixels, "a Reshape merges its channels with pixels")

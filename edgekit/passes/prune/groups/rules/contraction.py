@@ -149,7 +149,8 @@ def _sum_over(tracker: Tracker, node: ir.Node, sides: Sequence[_Side]) -> None:
     found = [side.take(tracker, side.factor.summed) for side in sides]
     blocks = [block for block in found if block is not None]
     if len(blocks) == 1:
-        tracker.pin(blocks, f"{described(node)} multiplies it with channels that are not removed")
+        other = sides[0] if found[0] is None else sides[1]
+        tracker.pin(blocks, f"{described(node)} multiplies it with {tracker.origin(other.factor.value)}")
     elif blocks:
         one, two = blocks
         tracker.atoms.unify(one.labels, two.labels)

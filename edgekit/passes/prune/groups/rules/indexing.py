@@ -6,10 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.graph.queries import attribute, constant_value, is_constant
+from edgekit.passes.prune.groups.atoms import Labels
 from edgekit.passes.prune.groups.combining import Operand, combine
 from edgekit.passes.prune.groups.rules.elementwise import all_zero
 from edgekit.passes.prune.groups.rules.registry import rule
-from edgekit.passes.prune.groups.tracking import Block, Blocks, Follows, Tracker, described, dims
+from edgekit.passes.prune.groups.tracking import Block, Follows, Tracker, described, dims
 
 
 @rule("Concat")
@@ -83,17 +84,13 @@ def slice_(tracker: Tracker, node: ir.Node) -> None:
         tracker.pin(blocks, f"{described(node)} takes a computed part of it")
         tracker.set(node.outputs[0], [])
         return
-    for axis, (indices, step) in chosen.items():
-        if abs(step) > 1 and len(indices) > 1:
-            blocks = _in_strides(tracker, node, blocks, axis, abs(step), shape[axis])
+    for axis, indices in chosen.items():
         blocks = tuple(b for b in (_taken(tracker, node, block, axis, indices) for block in blocks) if b is not None)
     tracker.set(node.outputs[0], blocks)
 
 
-def _sliced(
-    node: ir.Node, shape: Sequence[int]
-) -> dict[int, tuple[np.ndarray[tuple[int], np.dtype[np.intp]], int]] | None:
-    """Indices and step by axis; None where they are computed."""
+def _sliced(node: ir.Node, shape: Sequence[int]) -> dict[int, Labels] | None:
+    """Indices by axis; None where they are computed."""
     given = [None if value is None else constant_value(value) for value in node.inputs[1:]]
     if any(array is None and value is not None for array, value in zip(given, node.inputs[1:], strict=True)):
         return None
@@ -103,28 +100,13 @@ def _sliced(
     for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         axis = i if axes is None else int(axes[i]) % len(shape)
         step = 1 if steps is None else int(steps[i])
-        # Python reads -1 as an end one before the last, as ONNX does; what is below -size means "from the very start".
+        # As in Python an end of -1 is one before the last; ONNX writes "down to the first" as an end below -size.
         stop = None if step < 0 and end < -shape[axis] else end
-        result[axis] = (np.arange(shape[axis])[slice(start, stop, step)], step)
+        result[axis] = np.arange(shape[axis])[slice(start, stop, step)]
     return result
 
 
-def _in_strides(tracker: Tracker, node: ir.Node, blocks: Blocks, axis: int, step: int, size: int) -> Blocks:
-    """Runs of ``step`` channels go together, so that what is left still has the stride."""
-    if size % step:
-        return tracker.keeping(blocks, [axis], f"{described(node)} takes every {step}th channel of it")
-    for block in blocks:
-        if axis in block.axes:
-            line = tracker.alone((block,), axis)
-            assert line is not None
-            runs = line.labels.reshape(-1, step)
-            tracker.atoms.unify(runs, runs[:, :1])
-    return blocks
-
-
-def _taken(
-    tracker: Tracker, node: ir.Node, block: Block, axis: int, indices: np.ndarray[tuple[int], np.dtype[np.intp]]
-) -> Block | None:
+def _taken(tracker: Tracker, node: ir.Node, block: Block, axis: int, indices: Labels) -> Block | None:
     """What is left of a block; a single index is never removed."""
     if axis not in block.axes:
         return block

@@ -44,16 +44,6 @@ def layer_norm(tracker: Tracker, node: ir.Node) -> None:
     tracker.set(node.outputs[0], (block.with_zero(False) for block in blocks))
 
 
-@rule("MeanVarianceNormalization")
-def mean_variance(tracker: Tracker, node: ir.Node) -> None:
-    """Over the axes it names."""
-    source = node.inputs[0]
-    assert source is not None
-    reason = f"{described(node)} averages over its channels: removing one changes the others"
-    blocks = tracker.keeping(tracker.of(source), attribute(node, "axes") or (0, 2, 3), reason)
-    tracker.set(node.outputs[0], blocks)
-
-
 @rule("LRN")
 def local_response(tracker: Tracker, node: ir.Node) -> None:
     """A channel is divided by its neighbours."""

@@ -15,7 +15,7 @@ def pool(tracker: Tracker, node: ir.Node) -> None:
     assert source is not None
     spatial = range(2, len(dims(source)))
     blocks = tracker.keeping(tracker.of(source), spatial, f"{described(node)} pools over it")
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         tracker.pin(blocks, f"the indices of {described(node)} count its channels")
     tracker.set(node.outputs[0], blocks)
 

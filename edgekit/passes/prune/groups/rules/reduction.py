@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import onnx_ir as ir
 
 from edgekit.graph.queries import attribute, constant_value, input_of
@@ -44,7 +45,7 @@ def along_axis(tracker: Tracker, node: ir.Node) -> None:
     assert source is not None
     rank = len(dims(source))
     axis = constant_value(node.inputs[1]) if node.op_type == "CumSum" else attribute(node, "axis")
-    axes = range(rank) if axis is None else [int(axis) % rank]
+    axes = range(rank) if axis is None else [int(np.reshape(axis, -1)[0]) % rank]
     reason = f"{described(node)} computes over its channels: removing one changes the others"
     blocks = tuple(block.with_zero(False) for block in tracker.keeping(tracker.of(source), axes, reason))
     for output in node.outputs:
