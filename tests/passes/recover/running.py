@@ -8,6 +8,13 @@ from edgekit.passes.recover.network import Network
 from tests.exporters.tflite.graphs import random_feeds, reference
 
 SAMPLES = 3
+F = np.float32
+
+
+def outputs(model: ir.Model, given: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """The first output for each sample, one below the other."""
+    proto = ir.to_proto(model)
+    return np.concatenate([next(iter(reference(proto, sample).values())) for sample in given])
 
 
 def feeds_of(model: onnx.ModelProto) -> list[dict[str, np.ndarray]]:

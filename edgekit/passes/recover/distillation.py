@@ -1,0 +1,138 @@
+"""The losses: what a student should have in common with its teacher.
+
+Soft targets with temperature T, T² KL(softmax(teacher / T) || softmax(student / T)) (Hinton et al. 2015, "Distilling
+the Knowledge in a Neural Network", arXiv:1503.02531, section 2); the logits themselves, and what both networks have at
+the ends of their blocks (Romero et al. 2015, "FitNets", arXiv:1412.6550), by squared error divided by the teacher's
+variance; for outputs that are no class scores that relative error alone. With labels, cross-entropy.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgekit.graph.queries import constant_value, is_op, shape_of, static_shape
+from edgekit.passes.recover.activation import Activation, Tensor
+from edgekit.passes.recover.network import Intercept, Network
+from edgekit.passes.recover.outputs import Outputs
+from edgekit.passes.recover.settings import RecoverySettings
+
+MOST_BLOCKS = 12
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_LEAST_VARIANCE = 1e-12
+
+
+def find_blocks(student: ir.Model, teacher: ir.Model, outputs: Outputs) -> list[str]:
+    """Names of values to compare: sums of residual blocks, or without any the outputs of layers; a dozen at most.
+
+    Only those that are in both graphs with one shape: what the pruning has shrunk is not compared.
+    """
+    shapes = {value.name: static_shape(value) for node in teacher.graph for value in node.outputs}
+    shared = [
+        node
+        for node in student.graph
+        if (shape := static_shape(node.outputs[0])) is not None
+        and shapes.get(node.outputs[0].name) == shape
+        and node.outputs[0].dtype == ir.DataType.FLOAT
+        and node.outputs[0].name not in outputs.names
+        and not node.outputs[0].is_graph_output()
+    ]
+    sums = [node for node in shared if is_op(node, "Add") and all(constant_value(v) is None for v in node.inputs)]
+    chosen = sums or [node for node in shared if is_op(node, *_LAYERS)]
+    names = [node.outputs[0].name or "" for node in chosen]
+    if len(names) <= MOST_BLOCKS:
+        return names
+    return [names[(index + 1) * len(names) // MOST_BLOCKS - 1] for index in range(MOST_BLOCKS)]
+
+
+class Distillation:
+    """Runs both networks and compares them. ``intercept`` is put into the student (quantization-aware)."""
+
+    def __init__(
+        self,
+        student: Network,
+        teacher: Network,
+        outputs: Outputs,
+        settings: RecoverySettings,
+        intercept: Intercept | None = None,
+    ) -> None:
+        self._student, self._teacher, self._outputs, self._settings = student, teacher, outputs, settings
+        self._tf, self._intercept = student.tf, intercept
+        self._blocks = find_blocks(student.model, teacher.model, outputs) if settings.block_weight else []
+
+    @property
+    def loss_name(self) -> str:
+        """Of the judging loss."""
+        return "relative squared error" if self._outputs.logits is None else "KL divergence"
+
+    @property
+    def classes(self) -> int | None:
+        """How many labels there are, None for what is no classifier."""
+        if self._outputs.logits is None:
+            return None
+        values = {value.name: value for node in self._teacher.model.graph for value in node.outputs}
+        return 2 if self._outputs.binary else shape_of(values[self._outputs.logits])[-1]
+
+    def outputs(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """What the teacher gives, for ``judging_loss``."""
+        return [value.plain for value in self._teacher.compute(inputs, self._outputs.names)]
+
+    def training_loss(self, inputs: Mapping[str, Tensor], targets: Tensor | None) -> Tensor:
+        """The mean over the samples of everything that is to be like the teacher's."""
+        names = [*self._outputs.names, *self._blocks]
+        taught = self._teacher.compute(inputs, names)
+        given = self._student.compute(inputs, names, self._intercept)
+        count = len(self._outputs.names)
+        loss = self._output_loss(given[:count], [value.plain for value in taught[:count]], targets, training=True)
+        if not self._blocks:
+            return loss
+        blocks = [self._relative(*_alike(a, b)) for a, b in zip(given[count:], taught[count:], strict=True)]
+        return loss + self._settings.block_weight * sum(blocks) / len(blocks)
+
+    def judging_loss(self, inputs: Mapping[str, Tensor], taught: Sequence[Tensor], targets: Tensor | None) -> Tensor:
+        """The mean over the samples of the outputs' difference alone, at temperature 1."""
+        given = self._student.compute(inputs, self._outputs.names, self._intercept)
+        return self._output_loss(given, taught, targets, training=False)
+
+    def _output_loss(
+        self, given: Sequence[Activation], taught: Sequence[Tensor], targets: Tensor | None, *, training: bool
+    ) -> Tensor:
+        loss = self._tf.constant(0.0)
+        others = list(zip(given, taught, strict=True))
+        if self._outputs.logits is not None:
+            (first, reference), *others = others
+            temperature = self._settings.temperature if training else 1.0
+            loss += self._soft(first.plain, reference, temperature)
+            if training and self._settings.logit_weight:
+                loss += self._settings.logit_weight * self._relative(first.plain, reference)
+            if targets is not None:
+                loss += self._settings.label_weight * self._labelled(first.plain, targets)
+        for value, reference in others:
+            loss += self._relative(value.plain, reference)
+        return loss
+
+    def _soft(self, given: Tensor, taught: Tensor, temperature: float) -> Tensor:
+        tf = self._tf
+        if self._outputs.binary:
+            given, taught = self._two(given), self._two(taught)
+        log_given, log_taught = (tf.nn.log_softmax(logits / temperature) for logits in (given, taught))
+        rows = tf.reduce_sum(tf.exp(log_taught) * (log_taught - log_given), axis=-1)
+        return temperature**2 * tf.reduce_mean(rows)
+
+    def _labelled(self, given: Tensor, targets: Tensor) -> Tensor:
+        logits = self._two(given) if self._outputs.binary else given
+        return -self._tf.reduce_mean(self._tf.reduce_sum(targets * self._tf.nn.log_softmax(logits), axis=-1))
+
+    def _two(self, logit: Tensor) -> Tensor:
+        """A logit as those of two classes."""
+        return self._tf.concat([self._tf.zeros_like(logit), logit], axis=-1)
+
+    def _relative(self, given: Tensor, taught: Tensor) -> Tensor:
+        tf = self._tf
+        variance = tf.math.reduce_variance(taught)
+        return tf.reduce_mean(tf.math.squared_difference(given, taught)) / tf.maximum(variance, _LEAST_VARIANCE)
+
+
+def _alike(a: Activation, b: Activation) -> tuple[Any, Any]:
+    """Both in one layout."""
+    return (a.channels_last, b.channels_last) if a.is_last and b.is_last else (a.plain, b.plain)
