@@ -7,9 +7,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.graph.queries import is_op, shape_of, single_consumer
+from edgekit.passes.prune.front import Front
 from edgekit.passes.prune.layers import Layer, layer_of
 from edgekit.passes.prune.moments import InputMoments
-from edgekit.passes.prune.network import Array, Sample, Weights, activations, reached, with_weights
+from edgekit.passes.prune.network import Array, Sample, Weights, reached
 
 ROWS_PER_COLUMN = 64
 """Rows wanted per unknown, from all images together; the rest of the pixels is left out.
@@ -44,31 +45,66 @@ class Goal:
         return cls(add.outputs[0], other)
 
 
+class Collector:
+    """Collects step by step along a graph, without running again what lies before the step; see ``Front``.
+
+    ``model`` is the float network; its own weights are the reference. ``samples`` are iterable more than once. When
+    their number is known (``len``), no more than `ROWS_PER_COLUMN` rows per column are read.
+    """
+
+    def __init__(self, model: ir.Model, samples: Iterable[Sample]) -> None:
+        self._count = len(samples) if isinstance(samples, Sized) else None
+        self._place = {node.name or "": index for index, node in enumerate(model.graph)}
+        self._nodes = {node.name or "": node for node in model.graph}
+        self._measured = Front(model, samples)
+        self._reference = Front(model, samples)
+
+    def collect(
+        self, weights: Weights, nodes: Sequence[str], *, targets: bool = False, keep: bool = True
+    ) -> dict[str, InputMoments]:
+        """The moments of the inputs of ``nodes`` in the network with ``weights``, by node name.
+
+        Args:
+            weights: of the network measured now: the pruned prefix. Missing ones are the model's own.
+            nodes: names of nodes that ``supports_moments`` accepts. They may follow each other: all are measured as
+                the weights are now.
+            targets: also sum a tᵀ, where t is what the float network gives at the node, bias included; see ``Goal``.
+            keep: whether later steps start here.
+        """
+        found = [self._nodes[name] for name in nodes]
+        moments = [InputMoments.of(node, targets=targets, most_rows=most_rows(node, self._count)) for node in found]
+        goals = [Goal.of(each.layer) for each in moments] if targets else []
+        if keep and nodes:
+            place = min(self._place[name] for name in nodes)
+            self._measured.move(place, weights)
+            if targets:
+                self._reference.move(place, {})
+        for sources, aims in self._sides(weights, [each.layer.source for each in moments], goals):
+            for index, each in enumerate(moments):
+                each.update(sources[index], aims[index] if targets else None)
+        return dict(zip(nodes, moments, strict=True))
+
+    def _sides(
+        self, weights: Weights, sources: Sequence[ir.Value], goals: Sequence[Goal]
+    ) -> Iterator[tuple[list[Array], list[Array]]]:
+        """Sample by sample the inputs in the network with ``weights``, and what the layers should give."""
+        here = _unique([*sources, *(goal.other for goal in goals)])
+        there = _unique(goal.reference for goal in goals)
+        reference = self._reference.read(there, {}) if goals else None
+        for arrays in self._measured.read(here, weights):
+            values = dict(zip(here, arrays, strict=True))
+            exact = {} if reference is None else dict(zip(there, next(reference), strict=True))
+            yield [values[value.name or ""] for value in sources], [_aim(goal, exact, values) for goal in goals]
+
+
 def collect(
     model: ir.Model, weights: Weights, nodes: Sequence[str], samples: Iterable[Sample], *, targets: bool = False
 ) -> dict[str, InputMoments]:
-    """The moments of the inputs of ``nodes`` in ``model`` with ``weights``, by node name.
+    """One step of a ``Collector``: the moments of the inputs of ``nodes`` in ``model`` with ``weights``.
 
-    Args:
-        model: the float network; its own weights are the reference.
-        weights: of the network measured now: the pruned prefix. Missing ones are the model's own.
-        nodes: names of nodes that ``supports_moments`` accepts. They may follow each other: all are measured as the
-            weights are now.
-        samples: iterated once (twice at the same time with ``targets``). When their number is known (``len``), no more
-            than `ROWS_PER_COLUMN` rows per column are read.
-        targets: also sum a tᵀ, where t is what the float network gives at the node, bias included; see ``Goal``.
+    ``samples`` are iterated once, or twice at the same time with ``targets``.
     """
-    by_name = {node.name or "": node for node in model.graph if node.name in set(nodes)}
-    count = len(samples) if isinstance(samples, Sized) else None
-    moments = {
-        name: InputMoments.of(by_name[name], targets=targets, most_rows=most_rows(by_name[name], count))
-        for name in nodes
-    }
-    layers = {name: each.layer for name, each in moments.items()}
-    for sources, aims in sides(model, weights, layers, samples, targets=targets):
-        for name, each in moments.items():
-            each.update(sources[name], aims.get(name))
-    return moments
+    return Collector(model, samples).collect(weights, nodes, targets=targets, keep=False)
 
 
 def most_rows(node: ir.Node, samples: int | None) -> int | None:
@@ -78,25 +114,6 @@ def most_rows(node: ir.Node, samples: int | None) -> int | None:
         return None
     images = samples * (shape_of(layer.source)[0] if node.op_type == "Conv" else 1)
     return max(-(-ROWS_PER_COLUMN * layer.columns // images), _LEAST_ROWS)
-
-
-def sides(
-    model: ir.Model, weights: Weights, layers: Mapping[str, Layer], samples: Iterable[Sample], *, targets: bool = True
-) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
-    """Sample by sample the input of each layer in the network with ``weights``, and what the layer should give."""
-    goals = {name: Goal.of(layer) for name, layer in layers.items()} if targets else {}
-    here = _unique([*(layer.source for layer in layers.values()), *(goal.other for goal in goals.values())])
-    there = _unique(goal.reference for goal in goals.values())
-    measured = activations(with_weights(model, weights), here, samples)
-    reference = activations(model, there, samples) if targets else None
-    for arrays in measured:
-        values = dict(zip(here, arrays, strict=True))
-        sources = {name: values[layer.source.name or ""] for name, layer in layers.items()}
-        if reference is None:
-            yield sources, {}
-        else:
-            exact = dict(zip(there, next(reference), strict=True))
-            yield sources, {name: _aim(goal, exact, values) for name, goal in goals.items()}
 
 
 def _aim(goal: Goal, exact: Mapping[str, Array], measured: Mapping[str, Array]) -> Array:

@@ -5,9 +5,9 @@ R = E[a tᵀ], ``W' = W + (R - G Wᵀ)ᵀ (G + λ mean(diag G) I)⁻¹`` is the 
 "Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv:1707.06168), its reconstruction, with the targets
 of Zhang et al. 2015 (arXiv:1505.06798), "asymmetric reconstruction for multi-layer".
 
-One layer of a sequential pass:
+One layer of a sequential pass, whose collector = Collector(model, samples) runs nothing twice:
 
-    moments = collect(model, weights, [node.name], samples, targets=True)[node.name]
+    moments = collector.collect(weights, [node.name], targets=True)[node.name]
     matrix = ridge(weight_matrix(node, weights), moments, damping)
     weights |= weights_of_matrix(node, matrix)
 """
@@ -20,7 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.graph.queries import constant_value
-from edgekit.passes.prune.collecting import batches, collect
+from edgekit.passes.prune.collecting import Collector, batches
 from edgekit.passes.prune.layers import Layer, layer_of
 from edgekit.passes.prune.moments import InputMoments, supports_moments
 from edgekit.passes.prune.network import Array, Sample, Weights, reached, read_by
@@ -93,10 +93,10 @@ def solve_all(
     In the graph's order, each on the layers solved before it; ``advance`` is called with the number of layers done.
     """
     current = dict(weights)
-    done = 0
+    collector, done = Collector(model, samples), 0
     for batch in batches(changed_layers(model, weights)):
         names = [layer.node.name or "" for layer in batch]
-        moments = collect(model, current, names, samples, targets=True)
+        moments = collector.collect(current, names, targets=True)
         for layer, name in zip(batch, names, strict=True):
             current |= layer.weights(solve(layer.matrix(current), moments.pop(name)))
         done += len(batch)
