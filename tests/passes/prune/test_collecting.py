@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -109,3 +111,21 @@ def test_a_known_number_of_samples_limits_the_rows() -> None:
     samples = [{"x": random.normal(size=(1, 4, 90, 90)).astype(np.float32)} for _ in range(4)]
     assert collect(model, {}, ["y_node"], samples)["y_node"].rows == 64 * 36
     assert collect(model, {}, ["y_node"], iter(samples))["y_node"].rows == 4 * 88 * 88
+
+
+def peak(count: int) -> int:
+    model = mobile_network()
+    random = np.random.default_rng(0)
+    samples = ({"x": random.normal(size=(1, 3, 16, 16)).astype(np.float32)} for _ in range(count))
+    tracemalloc.start()
+    moments = collect(model, {}, ["expand_node", "project_node"], samples)
+    size = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert moments["expand_node"].rows == 64 * count
+    return size
+
+
+def test_memory_does_not_grow_with_the_samples() -> None:
+    peak(10)
+    # One sample's values here are 24 KB; a hundred of them would be 2.4 MB.
+    assert peak(400) < peak(100) + 500_000
