@@ -46,7 +46,8 @@ def _parts(roots: Mapping[Key, Labels], free: NDArray[np.bool_]) -> NDArray[np.i
     """A number for every free root: equal where two occur equally often along the same axes; 0 for the others."""
     part = free.astype(np.intp)
     following = 2
-    for line in roots.values():
+    # An activation's output has the labels of its input: nothing new.
+    for line in {line.tobytes(): line for line in roots.values()}.values():
         touched, occurrences = np.unique(line[free[line]], return_counts=True)
         if touched.size:
             pairs = np.stack([part[touched], occurrences], axis=1)
