@@ -12,16 +12,14 @@ from edgekit.passes.recover.settings import RecoverySettings
 
 if TYPE_CHECKING:
     from edgekit.passes.recover.dataset import held_back_indices
-    from edgekit.passes.recover.gradients import gradients
     from edgekit.passes.recover.recovery import Recovered, recover
     from edgekit.passes.recover.report import RecoveryReport
 
-__all__ = ["Recovered", "RecoveryReport", "RecoverySettings", "gradients", "held_back_indices", "recover"]
+__all__ = ["Recovered", "RecoveryReport", "RecoverySettings", "held_back_indices", "recover"]
 
 _HOME = {
     "Recovered": "recovery",
     "RecoveryReport": "report",
-    "gradients": "gradients",
     "held_back_indices": "dataset",
     "recover": "recovery",
 }

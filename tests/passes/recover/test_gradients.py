@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from edgekit.errors import DataError, UnsupportedError
-from edgekit.passes.recover import gradients
+from edgekit.passes.recover.gradients import gradients
 from tests.exporters.tflite.graphs import Builder, random_feeds, reference
 
 F = np.float32
