@@ -35,7 +35,7 @@ def test_removed_equals_zeroed(model: ir.Model, seed: int) -> None:
 
 
 @pytest.mark.slow
-@quietly(600)
+@quietly(300)
 @given(random_models(most=14), st.integers(0, 99))
 def test_removed_equals_zeroed_in_larger_networks(model: ir.Model, seed: int) -> None:
     check(model, seed)
