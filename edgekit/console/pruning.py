@@ -49,12 +49,23 @@ def _totals(pruning: Mapping[str, Any]) -> Iterator[str]:
         channels = sum(entry["channels"] for entry in report["whole"])
         whole = f"{channels:,} channels of {len(report['whole']):,} operators"
         yield f"left whole: {whole} (edgekit inspect --channels says why)"
+    if pruning["recovery"] is not None:
+        yield _recovery(pruning["recovery"])
     seen = pruning["float"]
     accuracy = [f"top-1 {seen['top1']:.2f} %"] if "top1" in seen else []
     if seen["top1_agreement"] is not None:
         accuracy.append(f"top-1 agreement {seen['top1_agreement']:.2f} %")
     accuracy.append(f"SQNR {seen['sqnr_db']:.1f} dB")
     yield f"pruned, still in float: {', '.join(accuracy)}"
+
+
+def _recovery(report: Mapping[str, Any]) -> str:
+    held_back = f"{report['loss_name']} on {report['held_back_samples']} samples that were not trained on"
+    if not report["improved"]:
+        return f"recovery found nothing better than the start ({held_back}: {report['start_loss']:.3g})"
+    losses = f"{held_back}: {report['start_loss']:.3g} -> {report['best_loss']:.3g}"
+    steps = f"{report['steps']:,} of {report['planned_steps']:,} steps"
+    return f"recovered; {losses}; ended after {steps}: {report['stopped']}"
 
 
 def _show_artifacts(console: Console, artifacts: list[Mapping[str, Any]]) -> None:

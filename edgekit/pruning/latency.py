@@ -16,8 +16,9 @@ from edgekit.building import PathOf, QuickBuilder
 from edgekit.passes.prune.branches import Branch, drop_branches
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.groups import ChannelGroup, ChannelGroups
-from edgekit.passes.prune.options import kept_units
+from edgekit.passes.prune.options import find_options, kept_units
 from edgekit.passes.prune.removal import remove
+from edgekit.passes.prune.selection import Selection
 from edgekit.progress import Progress
 from edgekit.pruning.goals import Goal
 from edgekit.pruning.timing import CAREFUL, SWIFT, Stopwatch
@@ -42,6 +43,11 @@ class Parts:
     branches: Sequence[Branch]
     costs: CostModel
     channel_multiple: int
+
+    def smallest(self) -> Selection:
+        """All that can be removed."""
+        options = find_options(self.groups, self.branches, self.channel_multiple)
+        return options.selection(options.smallest())
 
 
 @dataclass(frozen=True, slots=True)

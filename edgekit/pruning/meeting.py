@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgekit.artifacts import StagedArtifact
 from edgekit.errors import GateError
 from edgekit.passes.prune import Budget, Pruned
+from edgekit.passes.prune.selection import Selection
 from edgekit.pruning.goals import Goal
 
 ATTEMPTS = 4
@@ -24,8 +25,8 @@ class AnyPruner(Protocol):
         ...
 
 
-def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial) -> Pruned:
-    """The least pruned network that meets all goals, as far as ATTEMPTS tell.
+def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Selection) -> Pruned:
+    """The least pruned network that meets all goals, as far as ATTEMPTS tell; ``smallest`` is all that can be removed.
 
     Raises GateError when a goal cannot be met, or has not been after so many attempts; it says what was reached.
     """
@@ -40,7 +41,9 @@ def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial) -> Pruned:
             return pruned
         for goal in missed:
             foretold = goal.cost(pruned.selection.kept, pruned.selection.dropped)
-            aims[goal.flag] = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag])
+            lower = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag])
+            # What cannot be aimed at is not asked for: all that can be removed is the last attempt.
+            aims[goal.flag] = max(lower, goal.cost(smallest.kept, smallest.dropped))
     raise _not_met(goals, best)
 
 

@@ -15,11 +15,12 @@ from edgekit.passes.prune import ImportanceName, Pruner, PruningReport, find_cha
 from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.importance.bn_scale import batch_norm_scales
+from edgekit.passes.recover.report import Stopped
 from edgekit.pruning.comparison import Comparison, Reference, compare, is_reproducible, time_pairs, verify_unpruned
 from edgekit.pruning.goals import Goal, share_goal, size_goal
 from edgekit.pruning.latency import LatencyMeter, Parts, latency_goal, measure_latency
 from edgekit.pruning.meeting import meet
-from edgekit.pruning.recovery import recover_network
+from edgekit.pruning.recovery import recover_network, require_recoverable
 from edgekit.pruning.requirements import common_scheme
 from edgekit.pruning.settings import PruningSettings
 from edgekit.pruning.timing import Paired, RuntimeStopwatch, Sample
@@ -55,6 +56,8 @@ class Pruning:
         Raises GateError when a budget cannot be met, and DataError or DependencyError for what is missing.
         """
         builder, settings = self._builder, self._settings
+        if settings.recovery is not None:
+            require_recoverable(self._graph, builder)
         self._unpruned = replace(builder, what=" the unpruned network").build(self._graph, self._aside("unpruned"))
         quick = QuickBuilder(self._graph, self._sample, builder)
         goals = self._goals(quick)
@@ -62,11 +65,19 @@ class Pruning:
             met = "; ".join(f"{goal.flag}: it has {goal.spell(goal.before)}" for goal in goals)
             self._notes.append(f"nothing was removed, as the unpruned network meets the budget ({met})")
             return self._graph
-        pruned = meet(self._pruner(), goals, lambda model: quick.build(model, self._aside("trial")))
+        pruned = meet(
+            self._pruner(), goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest()
+        )
         self._network, self._report = pruned.model, pruned.report
         self._notes += pruned.report.notes
         if settings.recovery is not None:
-            self._network, self._recovery = recover_network(pruned.model, self._graph, settings.recovery, builder)
+            recovered = recover_network(pruned.model, self._graph, settings.recovery, builder)
+            self._network, self._recovery = recovered.model, recovered.report.to_json()
+            if recovered.report.stopped is Stopped.TIME_LIMIT:
+                self._notes.append(
+                    "the time limit decided how long was trained: another run gives other weights "
+                    "(--recover-minutes allows more)"
+                )
         return self._network
 
     def compare(

@@ -21,6 +21,7 @@ from edgekit.verification import Verified
 
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "ai-edge-litert", "tflite-runtime", "MNN")
 _IMPORT_PACKAGES = ("tensorflow", "keras", "tf2onnx")
+_TRAINING_PACKAGES = ("tensorflow",)
 
 
 def record(
@@ -52,7 +53,7 @@ def record(
         calibration=_data_record(calibration, settings),
         artifacts=tuple(_artifact(artifact, result) for artifact, result in verified),
         settings={**settings.to_json(), "targets": targets, "eval": _eval_setting(evaluation, settings)},
-        environment=_environment(source),
+        environment=_environment(source, trained=pruning is not None and pruning["recovery"] is not None),
         pruning=pruning,
     )
 
@@ -97,8 +98,9 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _environment(source: ImportedModel) -> dict[str, str]:
-    packages = _PACKAGES if source.format is Source.ONNX else (*_PACKAGES, *_IMPORT_PACKAGES)
+def _environment(source: ImportedModel, *, trained: bool) -> dict[str, str]:
+    imported = () if source.format is Source.ONNX else _IMPORT_PACKAGES
+    packages = (*_PACKAGES, *(imported or (_TRAINING_PACKAGES if trained else ())))
     found = {"python": platform.python_version()}
     for package in packages:
         try:
