@@ -185,3 +185,48 @@ def test_rotary_embeddings_keep_heads_apart() -> None:
         sin=(5, 4),
     )
     assert told(groups) == {} and set(reasons(groups).values()) == {"'y' is an output of the model"}
+
+
+def test_einsum_of_heads_as_keras_writes_it() -> None:
+    groups = find(
+        """(float[1,5,6] x) => (float[1,5,6] y) {
+            a = Einsum <equation = "abc,cde->abde"> (x, w) q = Add(a, c)
+            k = Einsum <equation = "abc,cde->abde"> (x, u) v = Einsum <equation = "abc,cde->abde"> (x, t)
+            s = Einsum <equation = "aecd,abcd->acbe"> (k, q) p = Softmax(s)
+            o = Einsum <equation = "acbe,aecd->abcd"> (p, v) y = Einsum <equation = "abcd,cde->abe"> (o, m) }""",
+        w=(6, 4, 3),
+        c=(4, 3),
+        u=(6, 4, 3),
+        t=(6, 4, 3),
+        m=(4, 3, 6),
+    )
+    assert told(groups) == {"a": (4, 4, ["a", "k", "v"], ["y"])}
+    assert labels(groups, "c", 0) == labels(groups, "m", 0) == [0, 1, 2, 3] and ("c", 1) not in groups.axes
+
+
+def test_einsum_of_two_axes_that_nothing_ties_loses_the_longer() -> None:
+    groups = find(
+        """(float[1,5,6] x) => (float[1,5,2] y) {
+            a = Einsum <equation = "abc,cde->abde"> (x, w) r = Relu(a)
+            y = Einsum <equation = "abde,def->abf"> (r, m) }""",
+        w=(6, 2, 3),
+        m=(2, 3, 2),
+    )
+    assert told(groups) == {"a": (3, 3, ["a"], ["y"])}
+    assert labels(groups, "w", 2) == [0, 1, 2] and ("w", 1) not in groups.axes
+
+
+def test_other_einsums_keep_everything() -> None:
+    groups = find(
+        """(float[1,5,6] x) => (float[5] y) {
+            a = MatMul(x, w) y = Einsum <equation = "abc,abc->b"> (a, a) z = Einsum <equation = "aab->b"> (u) }""",
+        w=(6, 4),
+        u=(2, 2, 3),
+    )
+    assert told(groups) == {"a": (4, 4, ["a"], [])}
+    groups = find(
+        """(float[1,5,6] x) => (float[4] y) {
+            a = MatMul(x, w) y = Einsum <equation = "abc->c"> (a) }""",
+        w=(6, 4),
+    )
+    assert reasons(groups) == {"a": "Einsum 'y' is not followed"}

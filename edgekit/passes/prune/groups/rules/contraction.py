@@ -1,4 +1,4 @@
-"""Matrix products: with weights on either side, or of two activations (attention)."""
+"""Sums of products over shared axes: with weights on either side, or of two activations (attention)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,27 @@ from edgekit.graph.queries import attribute, input_of, is_constant
 from edgekit.passes.prune.groups.combining import Operand, combine
 from edgekit.passes.prune.groups.rules.elementwise import all_zero
 from edgekit.passes.prune.groups.rules.registry import rule
-from edgekit.passes.prune.groups.tracking import Block, Blocks, Tracker, described, dims
+from edgekit.passes.prune.groups.tracking import Block, Blocks, Follows, Tracker, described, dims
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One side of a product: its axes that are batch (by the output's batch axis), free (kept) and summed over."""
+    """One side of a product. Its axes that both sides have (``batch``) and that it alone has (``free``), by the
+    output's axes; and those ``summed`` over, in the order of the other side's."""
 
     value: ir.Value
     batch: dict[int, int]
-    free: int | None
-    summed: int
+    free: dict[int, int]
+    summed: tuple[int, ...]
 
     @property
     def constant(self) -> bool:
         """Whether these are weights."""
         return is_constant(self.value)
 
-    def size(self, axis: int) -> int:
-        """The length of one of its axes."""
-        return dims(self.value)[axis]
+    def wide(self, axis: int) -> bool:
+        """Whether one of its axes is longer than 1."""
+        return dims(self.value)[axis] > 1
 
 
 @rule("MatMul")
@@ -39,11 +40,9 @@ def matmul(tracker: Tracker, node: ir.Node) -> None:
     assert left is not None and right is not None
     a, b = len(dims(left)), len(dims(right))
     batch = max(a, b, 2) - 2
-    first = Factor(left, _batch(a, batch), a - 2 if a > 1 else None, a - 1)
-    second = Factor(right, _batch(b, batch), b - 1 if b > 1 else None, max(b - 2, 0))
-    free = [batch if a > 1 else None, batch + (a > 1) if b > 1 else None]
-    blocks = contract(tracker, node, first, second, free)
-    tracker.set(node.outputs[0], blocks)
+    first = Factor(left, _batch(a, batch), {batch: a - 2} if a > 1 else {}, (a - 1,))
+    second = Factor(right, _batch(b, batch), {batch + (a > 1): b - 1} if b > 1 else {}, (max(b - 2, 0),))
+    tracker.set(node.outputs[0], contract(tracker, node, first, second))
 
 
 def _batch(rank: int, batch: int) -> dict[int, int]:
@@ -56,34 +55,68 @@ def gemm(tracker: Tracker, node: ir.Node) -> None:
     """[M, K] x [K, N] with either transposed, plus C, which broadcasts."""
     left, right = node.inputs[:2]
     assert left is not None and right is not None
-    a, b = bool(attribute(node, "transA")), bool(attribute(node, "transB"))
-    first, second = Factor(left, {}, int(a), int(not a)), Factor(right, {}, int(not b), int(b))
+    a, b = int(attribute(node, "transA")), int(attribute(node, "transB"))
+    first, second = Factor(left, {}, {0: a}, (1 - a,)), Factor(right, {}, {1: 1 - b}, (b,))
     output = node.outputs[0]
-    blocks = tuple(contract(tracker, node, first, second, [0, 1]))
+    blocks = contract(tracker, node, first, second)
     added = input_of(node, 2)
     if added is not None:
-        tracker.origins[output] = f"channels that {described(node)} must keep"
-        product = Operand(output, dims(output), blocks, constant=False)
-        blocks = tuple(combine(tracker, node, [product, Operand.of(tracker, added)], dims(output), all_zero))
+        product = Operand(output, dims(output), tuple(blocks), constant=False)
+        blocks = combine(tracker, node, [product, Operand.of(tracker, added)], dims(output), all_zero)
     tracker.set(output, blocks)
 
 
-def contract(tracker: Tracker, node: ir.Node, first: Factor, second: Factor, free: Sequence[int | None]) -> list[Block]:
-    """The blocks of the product, whose axes are the batch axes, then ``free[0]`` and ``free[1]``.
+@rule("Einsum")
+def einsum(tracker: Tracker, node: ir.Node) -> None:
+    """Two factors whose letters are all in the output or in both; anything else is kept whole."""
+    values = [value for value in node.inputs if value is not None]
+    letters = _letters(attribute(node, "equation"))
+    if letters is None or len(values) != 2:
+        for value in values:
+            tracker.pin(tracker.of(value), f"{described(node)} is not followed")
+        return
+    (one, two), output = letters
+    shared = [letter for letter in one if letter in two and letter not in output]
+    factors = [
+        Factor(
+            value,
+            {output.index(letter): axis for axis, letter in enumerate(own) if letter in output and letter in other},
+            {output.index(letter): axis for axis, letter in enumerate(own) if letter in output and letter not in other},
+            tuple(own.index(letter) for letter in shared),
+        )
+        for value, own, other in zip(values, (one, two), (two, one), strict=True)
+    ]
+    tracker.set(node.outputs[0], contract(tracker, node, factors[0], factors[1]))
+
+
+def _letters(equation: str) -> tuple[list[str], str] | None:
+    """Those of the factors and of the output; None for what is more than a product."""
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    known = arrow and "." not in equation and len(terms) == 2
+    if not known or any(len(set(term)) < len(term) for term in (*terms, output)):
+        return None
+    if not set(terms[0]) ^ set(terms[1]) <= set(output):
+        return None
+    return terms, output
+
+
+def contract(tracker: Tracker, node: ir.Node, first: Factor, second: Factor) -> list[Block]:
+    """The blocks of the product.
 
     Along a batch axis both sides lose the same: an attention head goes as a whole. Weights make new channels along
-    their free axis, and simply no longer read what is removed along the axis that is summed over.
+    their free axes, and simply no longer read what is removed along an axis that is summed over.
     """
     sides = [_Side(tracker, factor) for factor in (first, second)]
-    result = [*_batch_blocks(tracker, node, sides)]
+    result = _batch_blocks(tracker, node, sides)
     _sum_over(tracker, node, sides)
-    for side, other, axis in zip(sides, reversed(sides), free, strict=True):
-        block = side.free_block(tracker, node, other)
-        if block is not None and axis is not None:
-            result.append(block.moved([axis]))
-    for side in sides:
+    for side, other in zip(sides, reversed(sides), strict=True):
+        if side.factor.constant and not other.factor.constant:
+            side.make_channels(tracker, node)
+        place = {own: axis for axis, own in side.factor.free.items()}
+        result += [block.moved([place[axis] for axis in block.axes]) for block in side.blocks]
         if side.factor.constant:
-            tracker.follow_axes(side.factor.value, side.follows)
+            tracker.follow(side.factor.value, *side.follows)
     return result
 
 
@@ -93,7 +126,7 @@ class _Side:
     def __init__(self, tracker: Tracker, factor: Factor) -> None:
         self.factor = factor
         self.blocks: Blocks = tracker.of(factor.value)
-        self.follows: dict[int, Block | None] = {}
+        self.follows: list[Follows] = []
 
     def take(self, tracker: Tracker, axis: int) -> Block | None:
         """The labels along one axis; what was joined with it no longer has a say."""
@@ -101,22 +134,23 @@ class _Side:
         self.blocks = tuple(b for b in self.blocks if axis not in b.axes)
         return block
 
-    def free_block(self, tracker: Tracker, node: ir.Node, other: "_Side") -> Block | None:
-        axis = self.factor.free
-        if axis is None:
-            return None
-        if not self.factor.constant or other.factor.constant:
-            return self.take(tracker, axis)
-        block = tracker.fresh(axis, self.factor.size(axis))
-        self.follows[axis] = block
-        tracker.produces(node, self.factor.value, axis)
-        return block
+    def make_channels(self, tracker: Tracker, node: ir.Node) -> None:
+        """New atoms along all free axes of the weights together, such as [heads, width]."""
+        axes = tuple(axis for axis in sorted(self.factor.free.values()) if self.factor.wide(axis))
+        if not axes:
+            return
+        shape = tuple(dims(self.factor.value)[axis] for axis in axes)
+        labels = tracker.atoms.new(int(np.prod(shape))).reshape(shape)
+        self.blocks = (Block(axes, labels, np.ones(shape, dtype=np.bool_)),)
+        self.follows.append(Follows(axes, labels))
+        for axis in axes:
+            tracker.produces(node, self.factor.value, axis)
 
 
 def _batch_blocks(tracker: Tracker, node: ir.Node, sides: Sequence[_Side]) -> list[Block]:
     result = []
     for axis in sorted({axis for side in sides for axis in side.factor.batch}):
-        present = [side for side in sides if axis in side.factor.batch and _wide(side, axis)]
+        present = [s for s in sides if axis in s.factor.batch and s.factor.wide(s.factor.batch[axis])]
         found = [(side, side.take(tracker, side.factor.batch[axis])) for side in present if not side.factor.constant]
         blocks = [block for _, block in found if block is not None]
         if not blocks:
@@ -130,29 +164,41 @@ def _batch_blocks(tracker: Tracker, node: ir.Node, sides: Sequence[_Side]) -> li
             tracker.atoms.unify(blocks[0].labels, block.labels)
         for side in present:
             if side.factor.constant:
-                side.follows[side.factor.batch[axis]] = blocks[0]
+                side.follows.append(Follows((side.factor.batch[axis],), blocks[0].labels))
         zero = np.logical_or.reduce([block.zero for block in blocks])
         result.append(Block((axis,), blocks[0].labels, zero))
     return result
 
 
-def _wide(side: _Side, axis: int) -> bool:
-    return side.factor.size(side.factor.batch[axis]) > 1
-
-
 def _sum_over(tracker: Tracker, node: ir.Node, sides: Sequence[_Side]) -> None:
     for side, other in zip(sides, reversed(sides), strict=True):
         if other.factor.constant and not side.factor.constant:
-            other.follows[other.factor.summed] = side.take(tracker, side.factor.summed)
-            tracker.consumes(node, other.factor.value, other.factor.summed)
+            _read(tracker, node, side, other)
             return
-    found = [side.take(tracker, side.factor.summed) for side in sides]
-    blocks = [block for block in found if block is not None]
-    if len(blocks) == 1:
-        other = sides[0] if found[0] is None else sides[1]
-        tracker.pin(blocks, f"{described(node)} multiplies it with {tracker.origin(other.factor.value)}")
-    elif blocks:
-        one, two = blocks
-        tracker.atoms.unify(one.labels, two.labels)
-        rest = one.labels[~(one.zero | two.zero)]
-        tracker.atoms.pin(rest, f"{described(node)} sums over it, and it is not exactly zero where it is removed")
+    for axes in zip(*(side.factor.summed for side in sides), strict=True):
+        found = [side.take(tracker, axis) for side, axis in zip(sides, axes, strict=True)]
+        blocks = [block for block in found if block is not None]
+        if len(blocks) == 1:
+            unlabelled = sides[0] if found[0] is None else sides[1]
+            tracker.pin(blocks, f"{described(node)} multiplies it with {tracker.origin(unlabelled.factor.value)}")
+        elif blocks:
+            one, two = blocks
+            tracker.atoms.unify(one.labels, two.labels)
+            rest = one.labels[~(one.zero | two.zero)]
+            tracker.atoms.pin(rest, f"{described(node)} sums over it, and it is not exactly zero where it is removed")
+
+
+def _read(tracker: Tracker, node: ir.Node, side: _Side, weights: _Side) -> None:
+    """The weights follow what they are summed with, also along two axes together."""
+    place = dict(zip(side.factor.summed, weights.factor.summed, strict=True))
+    left = []
+    for block in side.blocks:
+        if not set(block.axes) & set(place):
+            left.append(block)
+            continue
+        summed = tracker.without(block, [axis for axis in block.axes if axis not in place], "")
+        assert summed is not None
+        weights.follows.append(Follows(tuple(place[axis] for axis in summed.axes), summed.labels))
+    side.blocks = tuple(left)
+    for axis in weights.factor.summed:
+        tracker.consumes(node, weights.factor.value, axis)
