@@ -3,8 +3,9 @@
 The means are those of Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"
 (arXiv:1906.04721), section 4.2, measured instead of derived. With the deviations it is what estimating a BatchNorm anew
 after pruning does, for one that is folded already. It has two numbers per channel to fit where a re-fit has a row of
-the matrix, so it needs less data; but it can also hurt (a network that was trained to do without a branch does not want
-its mean back), so it is only ever a candidate.
+the matrix, so it needs less data. Means alone can ruin a network: what is left of a signal is smaller than it was, and
+a shift puts a constant where its size should be. EfficientNet-Lite1 without one residual branch, 63 images, KL on
+others: left as it is 0.015, means 2.1, means and deviations 0.026. So both are candidates only, to be measured.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,8 +25,8 @@ _CONSTANT = 1e-6
 """A variance below this share of the mean square is float32's rounding: such a channel keeps its scale."""
 
 
-def match(matrix: Matrix, moments: InputMoments, *, deviation: bool = False) -> Matrix:
-    """The matrix whose outputs have the targets' means and, where wanted, standard deviations.
+def match(matrix: Matrix, moments: InputMoments, *, deviation: bool = True) -> Matrix:
+    """The matrix whose outputs have the targets' means and, with ``deviation``, their standard deviations.
 
     A layer without a bias stays as it is, and so does an output whose row and bias are all zero.
     """
@@ -54,11 +55,11 @@ def correct_all(
     weights: Weights,
     samples: Iterable[Sample],
     *,
-    deviation: bool = False,
+    deviation: bool = True,
     advance: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Array]:
     """The ``weights`` of a pruned network with every layer that differs from the float network's corrected.
 
-    Arguments as of ``refit_all``; ``deviation``: correct the standard deviations too.
+    Arguments as of ``refit_all``; without ``deviation`` only the means are corrected.
     """
     return solve_all(model, weights, samples, partial(match, deviation=deviation), advance)
