@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,8 @@ Sample = Mapping[str, NDArray[Any]]
 _TRIAL_SHARE = 0.05
 """Of the steps, for each learning rate."""
 _LEAST_TRIAL = 20
+_AS_GOOD = 1.1
+"""ResNet-8, 30 steps: 1e-3 gives 0.164, 3e-3 0.174, 1e-2 0.189; of 3,000 steps 3e-3 gives 0.099 and 1e-2 0.101."""
 _EVALUATIONS = 40
 _USABLE = 0.9
 """Of the time limit: steps get slower when others use the machine."""
@@ -167,11 +169,17 @@ def _descend(
             (rate, training.run(start, Schedule(rate, trial_steps, 1, deadline), counted).loss)
             for rate in (rates if len(rates) > 1 else ())
         )
-        rate = min(trials, key=lambda trial: trial[1])[0] if trials else rates[0]
+        rate = _chosen_rate(trials) if trials else rates[0]
         run = training.run(start, Schedule(rate, steps, _EVALUATIONS, deadline), counted)
         advance(total - counted.done)
     stopped = Stopped.TIME_LIMIT if cut and run.stopped is Stopped.FINISHED else run.stopped
     return _Descent(start_loss, trials, rate, steps, replace(run, stopped=stopped))
+
+
+def _chosen_rate(trials: Sequence[tuple[float, float]]) -> float:
+    """The largest that did about as well as the best: a long run is better off with a larger rate than a short one."""
+    best = min(loss for _, loss in trials)
+    return max(rate for rate, loss in trials if loss <= best * _AS_GOOD)
 
 
 def _planned_steps(training: Training, settings: RecoverySettings, deadline: float) -> tuple[int, bool]:
