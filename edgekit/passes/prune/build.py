@@ -7,9 +7,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.graph.cost import node_macs
+from edgekit.graph.cost import count_macs, node_macs
 from edgekit.passes.prune.branches import Branch
-from edgekit.passes.prune.collecting import batches, collect
+from edgekit.passes.prune.collecting import Collector, batches
 from edgekit.passes.prune.cutting import Cutter, removed_columns
 from edgekit.passes.prune.groups import ChannelGroups
 from edgekit.passes.prune.layers import Layer
@@ -87,9 +87,9 @@ class _Walk:
         for reader in self._readers:
             if not samples or not reader.fitted:
                 self._decide(reader, {})
-        seen = evenly(samples, affordable_samples(self._network.model, layers))
+        collector = Collector(self._network.model, evenly(samples, affordable_samples(self._network.model, layers)))
         for step in batches(layers):
-            self._solve(step, seen)
+            self._solve(step, collector)
         return Built(self._weights, self._removed)
 
     def _layers(self) -> list[Layer]:
@@ -97,7 +97,7 @@ class _Walk:
         layers = {layer.node: layer for reader in self._readers for layer in reader.fitted}
         return [layers[node] for node in self._network.model.graph if node in layers]
 
-    def _solve(self, step: Sequence[Layer], samples: Sequence[Sample]) -> None:
+    def _solve(self, step: Sequence[Layer], collector: Collector) -> None:
         """Decide the groups that these layers are the first to read, then solve the layers for all that is gone."""
         names = {layer.node.name for layer in step}
         due = [
@@ -107,7 +107,7 @@ class _Walk:
         ]
         read = [layer.node.name or "" for reader in due for layer in reader.fitted]
         nodes = list(dict.fromkeys([*(layer.node.name or "" for layer in step), *read]))
-        moments = collect(self._network.model, self._weights, nodes, samples)
+        moments = collector.collect(self._weights, nodes)
         for reader in due:
             self._decide(reader, moments)
         for layer in step:
@@ -138,11 +138,8 @@ class _Walk:
 
 
 def affordable_samples(model: ir.Model, layers: Sequence[Layer]) -> int:
-    """How many samples a walk that solves these layers may see: each step runs the network as far as its layers."""
-    place = {node: index for index, node in enumerate(model.graph)}
-    macs = np.cumsum([float(node_macs(node)) for node in model.graph])
-    ends = [max(place[layer.node] for layer in step) for step in batches(layers)]
+    """How many samples a walk that solves these layers may see."""
     # The products of rows: a layer's own number, times columns over outputs.
-    products = [float(node_macs(layer.node)) * (layer.columns + 1) / max(1, layer.outputs) for layer in layers]
-    spent = float(macs[ends].sum()) + sum(products) if ends else 0.0
-    return max(_LEAST_SAMPLES, int(MOST_MACS / max(spent, 1.0)))
+    products = (node_macs(layer.node) * (layer.columns + 1) // max(1, layer.outputs) for layer in layers)
+    # Steps go on where the last one was, but for what does not fit into memory.
+    return max(_LEAST_SAMPLES, int(MOST_MACS / max(1, 2 * count_macs(model) + sum(products))))

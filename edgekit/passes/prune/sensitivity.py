@@ -31,7 +31,7 @@ Key = tuple[int, int]
 Change = NDArray[np.float32]
 """[samples, width]: changed rows minus the rows before."""
 
-_BUNDLE_BYTES = 512 * 2**20
+_BUNDLE_BYTES = 256 * 2**20
 _EARLY = 8
 """After so many samples of a half, what costs more than `_HOPELESS` times the limit is given up."""
 _HOPELESS = 2.0
