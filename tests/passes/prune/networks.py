@@ -179,6 +179,17 @@ def difference(ones: Sequence[Array], others: Sequence[Array]) -> float:
     )
 
 
+def labelled(*values: tuple[str, int, Array]) -> ChannelGroups:
+    """Units along axes, as (value, axis, units); groups are not told."""
+    axes = {(name, axis): np.asarray(units, dtype=np.intp) for name, axis, units in values}
+    return ChannelGroups(axes, 1 + max(int(units.max()) for units in axes.values()), (), ())
+
+
+def node(model: ir.Model, op_type: str) -> ir.Node:
+    """The first of its kind."""
+    return next(node for node in model.graph if node.op_type == op_type)
+
+
 def choose(groups: ChannelGroups, rng: np.random.Generator, share: float) -> Array:
     """[unit_count] of bool: in every group about ``share`` of the units at random, but never all of them."""
     removed = np.zeros(groups.unit_count, dtype=bool)
