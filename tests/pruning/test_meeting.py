@@ -1,0 +1,118 @@
+"""Budgets with costs and measures that are made up."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.errors import GateError
+from edgekit.passes.prune.selection import Selection
+from edgekit.pruning.goals import Goal
+from edgekit.pruning.meeting import ATTEMPTS, lower_aim, meet
+
+WHOLE = 1000.0
+SMALLEST = Selection({"g": 100})
+
+
+@dataclass
+class FakePruned:
+    selection: Selection
+    model: float
+
+
+@dataclass
+class FakePruner:
+    """One group of 1000 units, each worth 1; the pruner keeps as many as the budget lets it."""
+
+    asked: list[float] = field(default_factory=list)
+
+    def prune(self, budget):
+        self.asked.append(budget.limit)
+        kept = next((k for k in range(1000, 99, -1) if budget.cost({"g": k}, frozenset()) <= budget.limit), None)
+        if kept is None:
+            raise GateError(f"{budget.flag}: not with 100 units")
+        return FakePruned(Selection({"g": kept}), kept)
+
+
+def goal(limit: float, measure=None, flag: str = "--max-bytes 1", weight: float = 1.0) -> Goal:
+    def cost(kept, dropped):
+        return weight * kept.get("g", 1000)
+
+    return Goal(flag, "bytes", limit, weight * WHOLE, cost, measure)
+
+
+def run(pruner, goals):
+    return meet(pruner, goals, lambda model: [model], SMALLEST)
+
+
+def test_an_exact_cost_is_met_at_once():
+    pruner = FakePruner()
+    assert run(pruner, [goal(700)]).selection.kept == {"g": 700}
+    assert pruner.asked == [700]
+
+
+def test_what_the_model_missed_is_aimed_lower():
+    pruner = FakePruner()
+    # Half of what was foretold to be saved is.
+    half = goal(800, lambda trial: WHOLE - (WHOLE - trial[0]) / 2)
+    pruned = run(pruner, [half])
+    assert pruned.selection.kept == {"g": 600}
+    assert pruner.asked == [800, 600]
+
+
+def test_what_is_met_by_measure_is_not_pruned_further():
+    pruner = FakePruner()
+    assert run(pruner, [goal(800, lambda trial: trial[0] - 50)]).selection.kept == {"g": 800}
+
+
+def test_the_last_attempt_is_all_that_can_be_removed():
+    pruner = FakePruner()
+    little = goal(900, lambda trial: WHOLE - (WHOLE - trial[0]) / 8)
+    assert run(pruner, [little]).selection.kept == {"g": 200}
+    assert min(pruner.asked) >= 100
+
+
+def test_what_cannot_be_met_by_measure_says_what_was_reached():
+    with pytest.raises(GateError, match="--max-bytes 1: 950 bytes were reached") as caught:
+        run(FakePruner(), [goal(800, lambda trial: 950.0)])
+    assert caught.value.exit_code == 5
+
+
+def test_the_attempts_end():
+    pruner = FakePruner()
+    with pytest.raises(GateError, match="were reached"):
+        run(pruner, [goal(500, lambda trial: trial[0] + 401)])
+    assert len(pruner.asked) <= ATTEMPTS
+
+
+def test_what_the_model_itself_cannot_meet_is_the_pruners_to_tell():
+    with pytest.raises(GateError, match="--max-bytes 1: not with 100 units"):
+        run(FakePruner(), [goal(50)])
+
+
+@given(st.integers(100, 999), st.integers(100, 999), st.floats(0.01, 100))
+def test_of_two_budgets_the_stricter_counts(one, other, weight):
+    goals = [goal(one), goal(weight * other, flag="--prune 0.5", weight=weight)]
+    kept = run(FakePruner(), goals).selection.kept["g"]
+    assert abs(kept - min(one, other)) <= 1
+
+
+def test_of_two_budgets_the_one_that_cannot_be_met_is_named():
+    with pytest.raises(GateError, match=r"^--prune 0\.99: not with"):
+        run(FakePruner(), [goal(900), goal(10, flag="--prune 0.99")])
+
+
+def test_each_can_be_met_but_not_both():
+    def against(kept, dropped):
+        return 2000.0 - kept.get("g", 1000)
+
+    goals = [goal(500), Goal("--max-latency 1", "ms", 1200, 1000, against)]
+    with pytest.raises(GateError, match=r"--max-bytes 1 --max-latency 1: each can be met, but not all at once"):
+        run(FakePruner(), goals)
+
+
+@given(st.floats(1, 999), st.floats(1, 1000), st.floats(1, 1000))
+def test_the_next_aim_is_always_lower(limit, foretold, measured):
+    if measured > limit:
+        assert lower_aim(goal(limit), limit, foretold, measured) < limit
