@@ -1,5 +1,6 @@
 """How the axes of several inputs go together when a node computes element by element, with ONNX broadcasting."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +56,10 @@ def _of_constants(
     zero: ZeroRule,
     follows: Sequence[list[Follows]],
 ) -> Iterator[Block]:
-    """Axes that only constants have: [1, 1] * [1, C]. No weight makes these channels, but they may meet some."""
+    """Axes that only vectors have: [1, 1] * [1, C]. No weight makes these channels, but they may meet some."""
     for axis, size in enumerate(shape):
         wide = [operand.wide(axis) for operand in aligned]
-        if size == 1 or any(w and not operand.operand.constant for w, operand in zip(wide, aligned, strict=True)):
+        if size == 1 or not all(operand.is_vector() for w, operand in zip(wide, aligned, strict=True) if w):
             continue
         labels = tracker.atoms.new(size)
         for operand, use, w in zip(aligned, follows, wide, strict=True):
@@ -77,6 +78,9 @@ class _Aligned:
 
     def wide(self, axis: int) -> bool:
         return axis >= self.offset and self.operand.shape[axis - self.offset] > 1
+
+    def is_vector(self) -> bool:
+        return self.operand.constant and max(self.operand.shape) == math.prod(self.operand.shape)
 
     def uncovered(self, axes: Iterable[int]) -> set[int]:
         covered = {axis for block in self.blocks for axis in block.axes}

@@ -174,3 +174,23 @@ def test_several_samples_take_in_heads() -> None:
     )
     assert told(groups) == {"a": (12, 4, ["a"], ["y"])}
     assert labels(groups, "q", 0) == [0, 1, 2, 3] * 2
+
+
+def test_a_group_norm_as_keras_writes_it() -> None:
+    groups = find(
+        """(float[1,3,2,2] x) => (float[1,2,2,2] y) {
+            a = Conv(x, w) s = Reshape(a, apart) m = ReduceMean <keepdims = 1> (s, inner) d = Sub(s, m)
+            q = Mul(d, d) v = ReduceMean <keepdims = 1> (q, inner) e = Add(v, epsilon) r = Sqrt(e) i = Reciprocal(r)
+            g = Mul(i, gamma) n = Mul(s, g) f = Mul(m, g) o = Sub(beta, f) h = Add(n, o)
+            t = Reshape(h, whole) y = Conv(t, u) }""",
+        **CONV,
+        apart=ints(1, 4, 2, 2, 2),
+        inner=ints(2, 3, 4),
+        epsilon=np.float32(1e-3),
+        gamma=(1, 4, 2, 1, 1),
+        beta=(1, 4, 2, 1, 1),
+        whole=ints(1, 8, 2, 2),
+        u=(2, 8, 1, 1),
+    )
+    assert told(groups) == {"a": (8, 4, ["a"], ["y"])}
+    assert labels(groups, "gamma", 1) == [0, 1, 2, 3]
