@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from edgekit.passes.prune.groups import find_channel_groups
