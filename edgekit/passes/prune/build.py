@@ -113,6 +113,8 @@ class _Walk:
         for layer in step:
             columns = removed_columns(self._network.channels, layer, self._removed)
             self._weights |= self._network.cutter.compensated(layer, moments[layer.node.name or ""], columns)
+        # A layer in a dropped branch has been solved, too.
+        self._weights |= self._network.dropped_weights(self._selection.dropped)
         self._zero()
 
     def _decide(self, reader: GroupReaders, moments: Mapping[str, InputMoments]) -> None:
