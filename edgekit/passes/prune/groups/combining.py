@@ -36,16 +36,15 @@ def combine(
 ) -> list[Block]:
     """The output's blocks. Inputs are aligned at their last axes; constants follow what they are combined with."""
     aligned = [_Aligned(operand, shape) for operand in operands]
-    follows: list[list[Follows]] = [[] for _ in operands]
     blocks = []
     for axes in _components([block.axes for operand in aligned for block in operand.blocks]):
-        block = _join(tracker, node, aligned, axes, shape, zero, follows)
+        block = _join(tracker, node, aligned, axes, shape, zero)
         if block is not None:
             blocks.append(block)
-    blocks += _of_constants(tracker, aligned, shape, zero, follows)
-    for operand, use in zip(operands, follows, strict=True):
-        if operand.constant:
-            tracker.follow(operand.value, *use)
+    blocks += _of_constants(tracker, aligned, shape, zero)
+    for operand in aligned:
+        if operand.operand.constant:
+            tracker.follow(operand.operand.value, *operand.follows)
     return blocks
 
 
@@ -54,7 +53,6 @@ def _of_constants(
     aligned: "Sequence[_Aligned]",
     shape: Sequence[int],
     zero: ZeroRule,
-    follows: Sequence[list[Follows]],
 ) -> Iterator[Block]:
     """Axes that only vectors have: [1, 1] * [1, C]. No weight makes these channels, but they may meet some."""
     for axis, size in enumerate(shape):
@@ -62,17 +60,18 @@ def _of_constants(
         if size == 1 or not all(operand.is_vector() for w, operand in zip(wide, aligned, strict=True) if w):
             continue
         labels = tracker.atoms.new(size)
-        for operand, use, w in zip(aligned, follows, wide, strict=True):
+        for operand, w in zip(aligned, wide, strict=True):
             if w:
-                use.append(Follows((axis - operand.offset,), labels))
+                operand.follows.append(Follows((axis - operand.offset,), labels))
         yield Block((axis,), labels, np.broadcast_to(np.asarray(zero([np.full(size, w) for w in wide])), (size,)))
 
 
 class _Aligned:
-    """An operand whose axes are counted as the output's."""
+    """An operand whose axes are counted as the output's; what it follows if it is constant."""
 
     def __init__(self, operand: Operand, shape: Sequence[int]) -> None:
         self.operand = operand
+        self.follows: list[Follows] = []
         self.offset = len(shape) - len(operand.shape)
         self.blocks = [block.moved([axis + self.offset for axis in block.axes]) for block in operand.blocks]
 
@@ -109,7 +108,6 @@ def _join(
     axes: tuple[int, ...],
     shape: Sequence[int],
     zero: ZeroRule,
-    follows: Sequence[list[Follows]],
 ) -> Block | None:
     activations = [operand for operand in aligned if not operand.operand.constant]
     lost: set[int] = set()
@@ -131,10 +129,10 @@ def _join(
     for block in found[1:]:
         tracker.atoms.unify(labels, _spread(block, kept, block.labels))
     zeros = [_zero_of(operand, blocks, kept, size) for operand, blocks in zip(aligned, left, strict=True)]
-    for operand, use in zip(aligned, follows, strict=True):
+    for operand in aligned:
         if operand.operand.constant and any(operand.wide(axis) for axis in kept):
             own = tuple(axis - operand.offset if operand.wide(axis) else None for axis in kept)
-            use.append(Follows(own, labels))
+            operand.follows.append(Follows(own, labels))
     return Block(kept, labels, np.broadcast_to(np.asarray(zero(zeros)), size))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -163,8 +162,3 @@ def dims(value: ir.Value) -> tuple[int, ...]:
 def described(node: ir.Node) -> str:
     """A node in a message."""
     return f"{node.op_type} {node.name!r}"
-
-
-def elements(shape: Sequence[int]) -> int:
-    """How many elements a shape has."""
-    return prod(shape)
