@@ -346,6 +346,16 @@ def _squeezed(draw: Draw) -> None:
     draw.keep(net.op("Mul", x, back))
 
 
+def _einsum(draw: Draw) -> None:
+    """A pointwise convolution, written as a sum of products; or products of two maps over one axis."""
+    x, net = draw.map(), draw.net
+    if draw.number(0, 1):
+        channels = draw.channels(x)
+        draw.keep(net.op("Einsum", x, net.normal(channels, 8, scale=channels**-0.5), equation="bchw,co->bohw"))
+    else:
+        draw.keep(net.op("Einsum", x, draw.like(x), equation=draw.word("bchw,bchv->bcwv", "bchw,bdhw->bcdw")))
+
+
 def _lines(draw: Draw) -> None:
     """One spatial axis: a one-dimensional convolution over rows, one behind another."""
     x, net = draw.map(), draw.net
@@ -371,6 +381,7 @@ STEPS: dict[str, Step] = {
     "conv_transpose": _conv_transpose,
     "dense": _dense,
     "depthwise": _depthwise,
+    "einsum": _einsum,
     "expand": _expand,
     "gather": _gather,
     "grouped": _grouped,
