@@ -1,0 +1,62 @@
+"""What is compared."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgekit.passes.recover.distillation import MOST_BLOCKS, find_blocks
+from edgekit.passes.recover.outputs import Outputs, find_outputs
+from tests.exporters.tflite.graphs import Builder
+from tests.passes.recover.networks import teacher
+from tests.passes.recover.running import F
+
+
+def test_sums_are_the_ends_of_blocks() -> None:
+    assert find_blocks(teacher(), teacher(), find_outputs(teacher())) == ["sum"]
+
+
+def chain(widths: list[int]) -> ir.Model:
+    builder = Builder()
+    name = builder.input("x", (1, 4))
+    before = 4
+    for index, width in enumerate([*widths, 3]):
+        name = builder.node("Gemm", [name, np.ones((before, width), F)], f"layer{index}")
+        before = width
+    return ir.from_proto(builder.model(name))
+
+
+def test_without_sums_layers_are_compared_where_nothing_was_shrunk() -> None:
+    found = find_blocks(chain([8, 6, 8]), chain([8, 8, 8]), find_outputs(chain([8, 8, 8])))
+    assert found == ["layer0", "layer2"]
+
+
+def test_a_dozen_at_most_spread_evenly() -> None:
+    model = chain([5] * 30)
+    found = find_blocks(model, model, find_outputs(model))
+    assert len(found) == MOST_BLOCKS
+    assert found[-1] == "layer29"
+
+
+@pytest.mark.parametrize(
+    ("op", "classes", "expected"),
+    [
+        ("Softmax", 5, Outputs("logits", False, ())),
+        ("LogSoftmax", 5, Outputs("logits", False, ())),
+        (None, 5, Outputs("logits", False, ())),
+        ("Sigmoid", 1, Outputs("logits", True, ())),
+        ("Sigmoid", 5, Outputs(None, False, ("y",))),
+        ("Tanh", 5, Outputs(None, False, ("y",))),
+    ],
+)
+def test_scores_are_compared_by_their_logits(op: str | None, classes: int, expected: Outputs) -> None:
+    builder = Builder()
+    builder.node("Gemm", [builder.input("x", (1, 4)), np.ones((4, classes), F)], "logits")
+    model = builder.model(builder.node(op, ["logits"], "y") if op else "logits")
+    assert find_outputs(ir.from_proto(model)) == expected
+
+
+def test_a_softmax_over_another_axis_is_not_looked_behind() -> None:
+    builder = Builder()
+    x = builder.node("Gemm", [builder.input("x", (2, 4)), np.ones((4, 3), F)], "logits")
+    model = ir.from_proto(builder.model(builder.node("Softmax", [x], "y", axis=0)))
+    assert find_outputs(model).logits == "y"
