@@ -22,7 +22,7 @@ class RecoverySettings:
 
     time_limit_s: float = 1200.0
     steps: int | None = None
-    epochs: int = 200
+    epochs: int = 300
     batch_size: int | None = None
     learning_rates: tuple[float, ...] = (1e-2, 3e-3, 1e-3, 3e-4)
     temperature: float = 1.0
