@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgekit.passes.prune.build import Built, Network, affordable_samples
+from edgekit.passes.prune.correction import correct_all
 from edgekit.passes.prune.loss import Comparison
 from edgekit.passes.prune.network import Sample
 from edgekit.passes.prune.refit import changed_layers, refit_all
@@ -40,10 +41,16 @@ def _refit(damping: float) -> Apply:
     return apply
 
 
+def _correct(network: Network, built: Built, samples: Sequence[Sample]) -> Built:
+    seen = evenly(samples, _affordable(network, built))
+    return Built(correct_all(network.model, built.weights, seen, deviation=True), built.removed)
+
+
 PLAIN = Way("consumers re-fitted (optimal brain surgeon)", _as_built)
 _REFITS = tuple(
     Way(f"consumers and all later layers re-fitted (damping {damping:g})", _refit(damping)) for damping in (1e-3, 1e-1)
 )
+_CORRECTION = Way("consumers re-fitted, means and deviations of all later layers matched", _correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,8 @@ class Judged:
 def choose(meter: Meter, comparison: Comparison, built: Sequence[Built], plain: float, progress: Progress) -> Judged:
     """The way with the least loss; simpler ones win ties. ``built``: for each fold; ``plain``: its loss as it is."""
     best = Judged(PLAIN, plain)
-    ways = [way for way in _REFITS if _has_enough(meter, built)]
+    # A re-fit matches the means too.
+    ways = _REFITS if _has_enough(meter, built) else (_CORRECTION,)
     with progress.stage("compensating", len(ways) * len(built)) as advance:
         for way in ways:
             changed = []

@@ -88,6 +88,11 @@ class Pruner:
                 self._network, self._options, self._costs, self._samples, self._ranker, progress or Silent()
             )
 
+    @property
+    def costs(self) -> CostModel:
+        """Of this model, by the names of its groups and branches."""
+        return self._costs
+
     def prune(self, budget: float | Budget) -> Pruned:
         """Remove channels until the budget is met, where it costs least.
 
@@ -95,8 +100,10 @@ class Pruner:
         outside (0, 1), and GateError when the budget cannot be met; the message says what can be.
         """
         goal = budget if isinstance(budget, Budget) else _share(budget, self._costs)
+        if goal.of(Selection()) <= goal.limit:
+            return self._finished(Selection(), None)
         smallest = self._options.selection(self._options.smallest())
-        if min(goal.of(smallest), goal.of(Selection())) > goal.limit:
+        if goal.of(smallest) > goal.limit:
             raise _unreachable(goal, goal.of(smallest), self._network.channels.whole)
         if self._measured is not None:
             outcome = self._measured.prune(goal.of, goal.limit)
