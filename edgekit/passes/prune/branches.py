@@ -133,7 +133,8 @@ def _ends(value: ir.Value | None, constants: tuple[ir.Value, ...]) -> Iterator[_
         return
     if is_op(node, *_WEIGHTED):
         weights = [value for value in node.inputs if value is not None and value.is_initializer()]
-        if any(value.is_initializer() for value in node.inputs[:2] if value is not None):
+        # Of the factors one may be computed, the bias not.
+        if any(value in weights for value in node.inputs[:2]) and input_of(node, 2) in (None, *weights):
             yield node, (*weights, *constants)
     elif is_op(node, "Add"):
         terms = [value for value in node.inputs if value is not None and value.is_initializer()]

@@ -153,6 +153,8 @@ def test_what_is_no_branch() -> None:
     y = net.op("Add", net.relu(y), shared)
     y = net.op("Add", net.relu(y), read_twice)
     y = net.op("Add", net.op("Conv", net.relu(y), weight), y)
+    bias = net.reshape(net.op("GlobalAveragePool", x), 8)
+    y = net.op("Add", net.op("Conv", net.relu(y), net.weight(8, 8, 1, 1), bias), y)
     assert find_branches(net.model(net.head(net.relu(y))), NO_GROUPS) == ()
 
 

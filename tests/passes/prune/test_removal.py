@@ -167,7 +167,19 @@ def flat() -> ir.Model:
     return net.model(net.gemm(net.relu(net.gemm(x, 24)), 5))
 
 
-NETWORKS = [se_block, shufflenet_unit, attention_block, pixel_shuffle, dense_block, grouped, unet, flat]
+def computed_bias() -> ir.Model:
+    """tf2onnx's residual sum of maps of a single pixel."""
+    net = Builder(1, 3, 1, 1)
+    x = net.relu(net.conv("x", 12))
+    bias = net.reshape(net.conv(x, 16), 16)
+    summed = net.op("Conv", x, net.weight(16, 12, 1, 1), bias)
+    return net.model(net.head(net.relu(summed)))
+
+
+NETWORKS = [
+    *(se_block, shufflenet_unit, attention_block, pixel_shuffle, dense_block),
+    *(grouped, unet, flat, computed_bias),
+]
 
 
 @pytest.mark.parametrize("build", NETWORKS, ids=lambda build: build.__name__)

@@ -50,7 +50,11 @@ def _convolve(tracker: Tracker, node: ir.Node, channels: int, *, out_axis: int, 
         tracker.follow_axes(weight, {0: whole, 1: part})
         tracker.produces(node, weight, out_axis)
         tracker.consumes(node, weight, in_axis)
-    tracker.follow_axes(input_of(node, 2), {0: out})
+    bias = input_of(node, 2)
+    if bias is None or is_constant(bias):
+        tracker.follow_axes(bias, {0: out})
+    else:
+        out = _plus(tracker, node, out, bias)
     tracker.set(node.outputs[0], [out, *others])
 
 
@@ -76,6 +80,17 @@ def _in_each_block(tracker: Tracker, node: ir.Node, channels: int, group: int, e
         return None
     labels = np.tile(tracker.atoms.new(channels // group), group)
     return Block((1,), labels, np.ones(channels, dtype=np.bool_))
+
+
+def _plus(tracker: Tracker, node: ir.Node, out: Block | None, bias: ir.Value) -> Block | None:
+    """A computed bias is a sum: tf2onnx writes one where a residual is added to a single pixel."""
+    added = tracker.alone(tracker.of(bias), 0)
+    if out is None or added is None:
+        reason = f"{described(node)} adds what is whole to it"
+        tracker.pin([block for block in (out, *tracker.of(bias)) if block is not None], reason)
+        return out
+    tracker.atoms.unify(out.labels, added.labels)
+    return Block(out.axes, out.labels, out.zero & added.zero)
 
 
 def _first(block: Block | None, group: int) -> Block | None:
