@@ -58,6 +58,15 @@ def test_version() -> None:
         (("export", "model.onnx", "-t", "x86-64", "--io", "int8", "-p", "fp16"), "--io int8"),
         (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=99999999999999999999,3"), "--input-shape"),
         (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=1,x"), "NAME=1,3,224,224"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "0"), "--prune 0.0: expected the share"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "1"), "more than 0 and less than 1"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "nan"), "--prune nan"),
+        (("export", "model.onnx", "-t", "x86-64", "--max-latency", "-1"), "--max-latency -1.0: expected milliseconds"),
+        (("export", "model.onnx", "-t", "x86-64", "--max-bytes", "small"), "1500000, 1.5MB, 800KB or 1MiB"),
+        (("export", "model.onnx", "-t", "x86-64", "--recover"), "--recover: nothing is pruned; expected --prune"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "0.2", "--temperature", "2"), "expected --recover"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "0.2", "--importance", "obbs"), "bn-scale"),
+        (("export", "model.onnx", "-t", "android-gpu", "--max-latency", "3"), "cannot be timed on this machine"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], told: str) -> None:
@@ -73,6 +82,51 @@ def test_static_int8_without_calibration_says_what_to_do(classifier: Path, tmp_p
     line = error_of(edgekit("export", classifier, "-t", "x86-64", "-o", tmp_path / "dist"), 3)
     assert "--calibration" in line and "int8-weights" in line
     assert not (tmp_path / "dist").exists()
+
+
+def test_strict_pruning_without_calibration_says_what_to_do(classifier: Path, tmp_path: Path) -> None:
+    options = ("-t", "android-gpu", "--prune", "0.2", "--strict", "-o", tmp_path / "dist")
+    line = error_of(edgekit("export", classifier, *options), 3)
+    assert "--strict" in line and "--calibration" in line and "--importance l2" in line
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_size_that_cannot_be_met_is_exit_5(classifier: Path, tmp_path: Path) -> None:
+    options = ("-t", "android-gpu", "--max-bytes", "1KB", "-o", tmp_path / "dist")
+    line = error_of(edgekit("export", classifier, *options), 5)
+    assert "--max-bytes 1000" in line and "bytes" in line
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_pruned_export_shows_what_went_and_where_it_does_not_pay(classifier: Path, tmp_path: Path) -> None:
+    options = ("-t", "android-arm64", "-p", "fp16", "--prune", "0.2", "--max-drop", "100", "-o", tmp_path / "dist")
+    result = edgekit("export", classifier, *options, "--json")
+    assert result.returncode == 0, result.stderr
+    pruning = json.loads(result.stdout)["pruning"]
+    for words in (
+        "channels of",
+        "pruned by l2: MACs 289,280 -> ",
+        "left whole: 5 channels",
+        "unpruned",
+        "android-arm64",
+    ):
+        assert words in result.stderr
+    slower = [entry["path"] for entry in pruning["artifacts"] if entry["latency_ratio_ci"][1] >= 1]
+    told = [line.split(":")[0] for line in result.stderr.splitlines() if "pruning does not pay here" in line]
+    assert told == slower
+
+
+def test_inspect_shows_the_channels(classifier: Path) -> None:
+    shown = edgekit("inspect", classifier, "--channels")
+    assert shown.returncode == 0, shown.stderr
+    assert "channel group" in shown.stdout and "is an output of the model" in shown.stdout
+    document = json.loads(edgekit("inspect", classifier, "--channels", "--json").stdout)["channels"]
+    assert {group["name"]: group["channels"] for group in document["groups"]} == {"stem": 16, "down": 32}
+    assert document["groups"][0]["producers"] == ["stem", "pointwise"]
+    assert [branch["name"] for branch in document["branches"]] == ["pointwise"]
+    assert [entry["channels"] for entry in document["whole"]] == [5]
+    assert 0.5 < document["most_share"] < 1
+    assert "channels" not in json.loads(edgekit("inspect", classifier, "--json").stdout)
 
 
 def test_an_error_with_json_is_one_document(tmp_path: Path) -> None:

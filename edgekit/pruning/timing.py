@@ -85,7 +85,14 @@ class RuntimeStopwatch:
 
     def _session(self, before: StagedArtifact, after: StagedArtifact, pace: Pace) -> tuple[float, float]:
         with ExitStack() as stack:
-            timed = [_Timed(self._process(artifact, stack), self._feeds(artifact)) for artifact in (before, after)]
+            processes = [self._process(artifact) for artifact in (before, after)]
+            for process in processes:  # both load at the same time
+                stack.callback(process.close)
+                process.start()
+            timed = [
+                _Timed(stack.enter_context(process), to_artifact(self.sample, artifact.interface))
+                for process, artifact in zip(processes, (before, after), strict=True)
+            ]
             for each in timed:
                 each.warm_up(pace.burst_s)
             for number in range(pace.bursts):
@@ -94,14 +101,10 @@ class RuntimeStopwatch:
         statistic = min if pace.fastest else median
         return statistic(timed[0].medians), statistic(timed[1].medians)
 
-    def _process(self, artifact: StagedArtifact, stack: ExitStack) -> RuntimeProcess:
-        process = RuntimeProcess(
+    def _process(self, artifact: StagedArtifact) -> RuntimeProcess:
+        return RuntimeProcess(
             artifact.format, artifact.staged_path, self.threads, label=artifact.path, precision=artifact.precision
         )
-        return stack.enter_context(process)
-
-    def _feeds(self, artifact: StagedArtifact) -> Sample:
-        return to_artifact(self.sample, artifact.interface)
 
 
 class _Timed:

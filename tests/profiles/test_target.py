@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import ProfileError
 from edgekit.interface import Layout, Precision
+from edgekit.passes.prune import ImportanceName, PruningScheme
 from edgekit.profiles.gate import Gate
 from edgekit.profiles.target import FORMATS, list_targets, load_target
 
@@ -137,6 +138,14 @@ def test_a_profile_in_a_folder_that_may_not_be_searched(folder, monkeypatch):
         load_target("locked/mine.toml")
 
 
+def test_how_channels_are_pruned_is_the_profiles(folder):
+    (folder / "base.toml").write_text(SMALL + "[pruning]\nchannel_multiple = 12")
+    (folder / "mine.toml").write_text('extends = "base"\n[pruning]\nimportance = "l1"')
+    assert load_target("mine").pruning == PruningScheme(12, ImportanceName.L1)
+    assert load_target("base").pruning == PruningScheme(12, ImportanceName.OBS)
+    assert load_target("android-gpu").pruning.channel_multiple == 16
+
+
 def test_an_error_in_the_extended_profile_names_that_profile(folder):
     (folder / "base.toml").write_text(SMALL + "formts = 3")
     (folder / "mine.toml").write_text('extends = "base"')
@@ -168,6 +177,10 @@ def test_an_unknown_target_shows_the_nearest(folder):
         (SMALL + "[quantization]\nweight_bits = 4", '"weight_bits" in [quantization] is 4; expected one of 8, 7'),
         (SMALL + '[quantization]\nobserver = "mmse"', 'expected one of "minmax", "mse"; did you mean "mse"?'),
         (SMALL + "[quantization]\nbias_correction = 1", "expected true or false"),
+        (SMALL + "[pruning]\nchannel_multiple = 0", '"channel_multiple" in [pruning] is 0; expected a whole number'),
+        (SMALL + "[pruning]\nchannel_multiple = 8.0", "expected a whole number of at least 1"),
+        (SMALL + '[pruning]\nimportance = "obbs"', 'did you mean "obs"'),
+        (SMALL + "[pruning]\nchannel_multipel = 8", 'unknown key "channel_multipel" in [pruning]; did you mean'),
         (SMALL + '[quantization]\nfloat_ops = "Conv"', "expected a list of texts"),
         (SMALL + '[quantization]\nfloat_ops = ["Conv", "Conv"]', 'has "Conv" twice'),
         (SMALL.replace("xnnpack", "xnpack"), 'did you mean "xnnpack"'),
