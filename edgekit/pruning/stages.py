@@ -65,13 +65,12 @@ class Pruning:
             met = "; ".join(f"{goal.flag}: it has {goal.spell(goal.before)}" for goal in goals)
             self._notes.append(f"nothing was removed, as the unpruned network meets the budget ({met})")
             return self._graph
-        pruned = meet(
-            self._pruner(), goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest()
-        )
+        pruner = self._pruner()
+        pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest())
         self._network, self._report = pruned.model, pruned.report
         self._notes += pruned.report.notes
         if settings.recovery is not None:
-            recovered = recover_network(pruned.model, self._graph, settings.recovery, builder)
+            recovered = recover_network(pruner, pruned, self._graph, settings.recovery, builder)
             self._network, self._recovery = recovered.model, recovered.report.to_json()
             if recovered.report.stopped is Stopped.TIME_LIMIT:
                 self._notes.append(

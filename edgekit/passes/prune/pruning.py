@@ -11,6 +11,7 @@ from edgekit.errors import GateError, UsageError
 from edgekit.graph.cost import count_macs, count_parameters
 from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.build import Network, build
+from edgekit.passes.prune.compensation import Way
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.finishing import shrink
 from edgekit.passes.prune.groups import WholeChannels, find_channel_groups
@@ -49,11 +50,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The smaller model (float, canonical), what was removed, and the report."""
+    """The smaller model (float, canonical), what was removed, and the report.
+
+    ``way``: how it was made up for; None where nothing was fitted.
+    """
 
     model: ir.Model
     selection: Selection
     report: PruningReport
+    way: Way | None = None
 
 
 class Pruner:
@@ -112,12 +117,25 @@ class Pruner:
         found = uniform(groups, self._scheme.channel_multiple, goal.of, goal.limit)
         return self._finished(found or smallest, None)
 
+    def fitted(self, pruned: Pruned, samples: Iterable[Sample]) -> ir.Model | None:
+        """The same numbers of channels removed, chosen and made up for on ``samples`` alone; None: nothing was fitted.
+
+        For who wants to judge on the others what becomes of it. Its tensors have the shapes of ``pruned.model``'s.
+        """
+        if pruned.way is None:
+            return None
+        seen, network = gather(samples), self._network
+        built = build(network, pruned.selection, seen, self._ranker.orders(seen))
+        built = pruned.way.apply(network, built, seen)
+        return shrink(network, built, pruned.selection.dropped, seen[0])
+
     def _finished(self, selection: Selection, outcome: Outcome | None) -> Pruned:
         network = self._network
         built = build(network, selection, [], self._ranker.orders([])) if outcome is None else outcome.built
         sample = self._samples[0] if self._samples else None
         small = shrink(network, built, selection.dropped, sample)
-        return Pruned(small, selection, self._report(small, selection, outcome))
+        way = None if outcome is None else outcome.judged.way
+        return Pruned(small, selection, self._report(small, selection, outcome), way)
 
     def _report(self, small: ir.Model, selection: Selection, outcome: Outcome | None) -> PruningReport:
         model, channels = self._network.model, self._network.channels
