@@ -13,6 +13,7 @@ from edgekit.errors import GateError
 from edgekit.importers import ImportedModel
 from edgekit.passes.prune import ImportanceName, Pruner, PruningReport, find_channel_groups
 from edgekit.passes.prune.branches import find_branches
+from edgekit.passes.prune.constants import separate_constants
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.importance.bn_scale import batch_norm_scales
 from edgekit.passes.recover.report import Stopped
@@ -95,10 +96,11 @@ class Pruning:
 
     @cached_property
     def _parts(self) -> Parts:
-        groups = find_channel_groups(self._graph)
-        branches = find_branches(self._graph, groups)
-        costs = CostModel(self._graph, groups, branches)
-        return Parts(self._graph, groups, branches, costs, self._scheme.channel_multiple)
+        graph = separate_constants(self._graph)
+        groups = find_channel_groups(graph)
+        branches = find_branches(graph, groups)
+        costs = CostModel(graph, groups, branches)
+        return Parts(graph, groups, branches, costs, self._scheme.channel_multiple)
 
     @cached_property
     def _sample(self) -> Sample:

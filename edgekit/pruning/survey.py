@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgekit.passes.prune import find_channel_groups
 from edgekit.passes.prune.branches import find_branches
+from edgekit.passes.prune.constants import separate_constants
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.groups import WeightUse, WholeChannels
 from edgekit.passes.prune.options import find_options
@@ -60,6 +61,7 @@ class ChannelSurvey:
 
 def survey_channels(graph: ir.Model, channel_multiple: int) -> ChannelSurvey:
     """Survey a canonical graph."""
+    graph = separate_constants(graph)
     found = find_channel_groups(graph)
     branches = find_branches(graph, found)
     costs = CostModel(graph, found, branches)

@@ -12,6 +12,7 @@ from edgekit.graph.cost import count_macs, count_parameters
 from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.build import Network, build
 from edgekit.passes.prune.compensation import Way
+from edgekit.passes.prune.constants import separate_constants
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.finishing import shrink
 from edgekit.passes.prune.groups import WholeChannels, find_channel_groups
@@ -82,6 +83,7 @@ class Pruner:
         self._scheme = scheme
         self._samples = [] if samples is None else gather(samples)
         self._importance, self._notes = usable_importance(scheme, len(self._samples))
+        self._given, model = model, separate_constants(model)
         channels = find_channel_groups(model)
         self._network = Network(model, channels, find_branches(model, channels))
         self._costs = CostModel(model, channels, self._network.branches)
@@ -146,7 +148,7 @@ class Pruner:
             importance=str(self._importance),
             macs_before=count_macs(model),
             macs_after=count_macs(small),
-            parameters_before=count_parameters(model),
+            parameters_before=count_parameters(self._given),
             parameters_after=count_parameters(small),
             loss=None if outcome is None else outcome.judged.loss,
             loss_name="" if self._measured is None else self._measured.loss.name,
