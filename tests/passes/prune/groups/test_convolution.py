@@ -1,4 +1,4 @@
-from tests.passes.prune.groups.graphs import find, labels, reasons, told
+from tests.passes.prune.groups.graphs import find, ints, labels, reasons, told
 
 
 def test_channels_between_two_layers_are_a_group() -> None:
@@ -168,3 +168,24 @@ def test_a_single_channel_is_never_removed() -> None:
         "(float[1,3,6,6] x) => (float[1,2,6,6] y) { a = Conv(x, w) y = Conv(a, v) }", w=(1, 3, 1, 1), v=(2, 1, 1, 1)
     )
     assert told(groups) == {} and set(reasons(groups)) == {"y"}
+
+
+def test_a_bias_ends_the_zeros_of_another_axis() -> None:
+    text = """(float[1,3,6,6] x) => (float[2,6,6] y) {
+        a = Conv(x, w) r = Reshape(a, s) c = Conv(BIASED) y = ReduceSum <keepdims = 0> (c, first) }"""
+    constants = {"w": (8, 3, 1, 1), "s": ints(8, 1, 6, 6), "v": (2, 1, 1, 1), "b": (2,), "first": ints(0)}
+    assert told(find(text.replace("BIASED", "r, v"), **constants)) == {"a": (8, 8, ["a"], [])}
+    groups = find(text.replace("BIASED", "r, v, b"), **constants)
+    assert reasons(groups)["a"] == "ReduceSum 'y' sums over it, and it is not exactly zero where it is removed"
+
+
+def test_a_bias_of_computed_weights_ends_them_too() -> None:
+    groups = find(
+        """(float[1,3,6,6] x, float[2,1,1,1] k) => (float[2,6,6] y) {
+            a = Conv(x, w) r = Reshape(a, s) c = Conv(r, k, b) y = ReduceSum <keepdims = 0> (c, first) }""",
+        w=(8, 3, 1, 1),
+        s=ints(8, 1, 6, 6),
+        b=(2,),
+        first=ints(0),
+    )
+    assert told(groups) == {}

@@ -32,7 +32,9 @@ def _convolve(tracker: Tracker, node: ir.Node, channels: int, *, out_axis: int, 
     shape, group = dims(source), int(attribute(node, "group"))
     blocks = tracker.keeping(tracker.of(source), range(2, len(shape)), f"{described(node)} slides over it")
     entering = tracker.alone(blocks, 1)
-    others = [block for block in blocks if 1 not in block.axes]
+    bias = input_of(node, 2)
+    # What is zero along another axis (that of samples) gets the bias there.
+    others = [block.with_zero(block.zero & (bias is None)) for block in blocks if 1 not in block.axes]
     if not is_constant(weight):
         tracker.pin(tracker.of(weight), f"the weights of {described(node)} are computed")
         tracker.pin([entering] if entering else [], f"the weights of {described(node)} are computed")
@@ -50,7 +52,6 @@ def _convolve(tracker: Tracker, node: ir.Node, channels: int, *, out_axis: int, 
         tracker.follow_axes(weight, {0: whole, 1: part})
         tracker.produces(node, weight, out_axis)
         tracker.consumes(node, weight, in_axis)
-    bias = input_of(node, 2)
     if bias is None or is_constant(bias):
         tracker.follow_axes(bias, {0: out})
     else:
