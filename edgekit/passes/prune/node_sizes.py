@@ -189,6 +189,16 @@ def _target(place: int) -> Callable[[ir.Node, KeptChannels, GraphEditor], None]:
     return change
 
 
+def _squeeze(node: ir.Node, kept: KeptChannels, editor: GraphEditor) -> None:
+    """Without axes it drops all of length 1, and a single channel may be left of an axis that was longer."""
+    source = node.inputs[0]
+    assert source is not None
+    if input_of(node, 1) is None:
+        shape = kept.shape_before(source.name or "") or ()
+        single = np.array([axis for axis, size in enumerate(shape) if size == 1], dtype=np.int64)
+        editor.with_constant(node, 1, single, f"{node.name}/axes")
+
+
 def _resize(node: ir.Node, kept: KeptChannels, editor: GraphEditor) -> None:
     sizes = kept.constant(input_of(node, 3))
     if sizes is None or not len(sizes):
@@ -232,9 +242,9 @@ _CHANGES: dict[str, Callable[[ir.Node, KeptChannels, GraphEditor], None]] = {
     "Split": _split,
     "Slice": _slice,
     "Gather": _gather,
+    "Squeeze": _squeeze,
     "Reshape": _target(1),
     "Expand": _target(1),
-    "ConstantOfShape": _target(0),
     "Resize": _resize,
     "Tile": _tile,
     "Pad": _pad,

@@ -195,3 +195,13 @@ def test_a_group_norm_as_keras_writes_it() -> None:
     )
     assert told(groups) == {"a": (8, 4, ["a"], ["y"])}
     assert labels(groups, "gamma", 1) == [0, 1, 2, 3]
+
+
+def test_squeeze_without_axes_keeps_an_axis_that_only_now_has_length_one() -> None:
+    groups = find(
+        """(float[1,3,2,3] x) => (float[4] y) {
+            a = Conv(x, w) p = GlobalMaxPool(a) s = Squeeze(p) y = MatMul(s, v) }""",
+        w=(2, 3, 1, 1),
+        v=(2, 4),
+    )
+    assert told(groups) == {"a": (2, 2, ["a"], ["y"])}
