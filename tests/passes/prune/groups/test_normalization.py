@@ -170,3 +170,17 @@ def test_what_a_branch_captures_stays() -> None:
     groups = find_channel_groups(ir.serde.deserialize_model(proto))
     assert told(groups) == {"b": (8, 8, ["b"], ["y"])}
     assert reasons(groups)["a"] == "If 'z' reads it, and channels are not followed through If"
+
+
+@pytest.mark.parametrize("output", ["m", "d"])
+def test_the_other_outputs_of_a_layer_norm_have_its_channels(output: str) -> None:
+    groups = find(
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y) {
+            a = Conv(x, w) n, m, d = LayerNormalization <axis = 2> (a, t) s = Add(n, OTHER) y = Conv(s, v) }""".replace(
+            "OTHER", output
+        ),
+        **WEIGHTS,
+        t=(4, 4),
+    )
+    assert told(groups) == {"a": (8, 8, ["a"], ["y"])}
+    assert labels(groups, output, 1) == list(range(8))

@@ -41,7 +41,9 @@ def layer_norm(tracker: Tracker, node: ir.Node) -> None:
     axes = range(attribute(node, "axis") % rank, rank)
     reason = f"{described(node)} averages over its channels: removing one changes the others"
     blocks = tracker.keeping(tracker.of(source), axes, reason)
-    tracker.set(node.outputs[0], (block.with_zero(False) for block in blocks))
+    # The mean and the deviation have these axes with length 1, and the others as they are.
+    for output in node.outputs:
+        tracker.set(output, [block.with_zero(False) for block in blocks])
 
 
 @rule("LRN")
