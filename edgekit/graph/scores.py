@@ -19,13 +19,15 @@ class ClassScores:
 
     ``plausible``: it looks like a classifier's even when no labels say so. Scores of a Softmax or a Sigmoid do, and
     logits: what a Gemm, a MatMul or a 1x1 map of a Conv gives, unless it is as large as an input (a reconstruction).
-    An output that something else makes (pooled features, a normalized embedding, an image) does not.
+    An output that something else makes (pooled features, a normalized embedding, an image) does not. ``origin``: the
+    op that computes the scores ("Softmax", "Gemm"), behind what only moves or converts them; "" where none does.
     """
 
     name: str
     classes: int
     threshold: float | None
     plausible: bool
+    origin: str = ""
 
     def ranked(self, output: NDArray[Any]) -> NDArray[Any]:
         """One column per class, of what the model gave."""
@@ -46,12 +48,13 @@ def find_scores(model: ir.Model) -> ClassScores | None:
         found = [value for value in found if _op_type(_origin(value)) in ("Softmax", "LogSoftmax", "Sigmoid")]
     if len(found) == 1:
         (scores,) = found
-        return ClassScores(scores.name or "", _sizes(scores)[1], None, _looks_like_classes(scores, graph.inputs))
+        plausible = _looks_like_classes(scores, graph.inputs)
+        return ClassScores(scores.name or "", _sizes(scores)[1], None, plausible, _op_type(_origin(scores)))
     if len(graph.outputs) == 1 and matrices and _sizes(matrices[0])[1] == 1:
         (output,) = matrices
         origin = _op_type(_origin(output))
         threshold = 0.5 if origin in ("Sigmoid", "HardSigmoid") else 0.0
-        return ClassScores(output.name or "", 2, threshold, plausible=origin == "Sigmoid")
+        return ClassScores(output.name or "", 2, threshold, plausible=origin == "Sigmoid", origin=origin)
     return None
 
 

@@ -57,6 +57,15 @@ def test_no_output_or_more_than_one_is_none(tails: list[str]) -> None:
     assert find_scores(network(*tails)) is None
 
 
+@pytest.mark.parametrize(
+    ("tail", "origin"),
+    [("Gemm", "Gemm"), ("Softmax", "Softmax"), ("column", "Gemm"), ("probability", "Sigmoid"), ("Dropout", "Gemm")],
+)
+def test_the_op_that_makes_the_scores(tail: str, origin: str) -> None:
+    found = find_scores(network(tail))
+    assert found is not None and found.origin == origin
+
+
 def test_a_reconstruction_of_the_input_has_no_classes() -> None:
     found = find_scores(network("Sigmoid", columns=8))
     assert found is not None and not found.plausible

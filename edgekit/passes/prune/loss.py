@@ -17,6 +17,7 @@ MOST_WIDTH = 1024
 """Of outputs that are no class scores this many elements are compared: prices need no more, and many are kept."""
 
 _LEAST_PROBABILITY = 1e-12
+_SIGMOIDS = ("Sigmoid", "HardSigmoid")
 _SEED = 0
 
 
@@ -50,7 +51,6 @@ class OutputLoss:
         self._outputs = [index for index, value in enumerate(model.graph.outputs) if is_floating(value)]
         scores = find_scores(model) if len(model.graph.outputs) == 1 else None
         self._scores = scores if scores is not None and scores.plausible else None
-        self._origin = _origin(model.graph.outputs[0]) if self._scores is not None else ""
         shapes = [shape_of(model.graph.outputs[index]) for index in self._outputs]
         self._picked = [] if self._scores is not None else _pick([int(np.prod(shape)) for shape in shapes])
 
@@ -62,7 +62,7 @@ class OutputLoss:
     def row(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """[width] for one sample; large outputs are subsampled by a fixed pattern."""
         if self._scores is not None:
-            return _logits(outputs[0], self._origin).astype(np.float32).reshape(-1)
+            return _logits(outputs[0], self._scores.origin).astype(np.float32).reshape(-1)
         chosen = (outputs[index].reshape(-1)[picked] for index, picked in zip(self._outputs, self._picked, strict=True))
         return np.concatenate([np.zeros(0), *chosen]).astype(np.float32)
 
@@ -75,7 +75,7 @@ class OutputLoss:
         """The loss of changes of ``reference``."""
         if self._scores is None:
             return SquaredError(reference, [len(picked) for picked in self._picked])
-        if _is_binary(self._scores, self._origin):
+        if _is_binary(self._scores):
             return BernoulliKL(reference)
         return CategoricalKL(reference, self._scores.classes)
 
@@ -181,22 +181,14 @@ def _logits(output: NDArray[Any], origin: str) -> NDArray[np.float64]:
     exact = output.astype(np.float64)
     if origin == "Softmax":
         return np.asarray(np.log(np.maximum(exact, _LEAST_PROBABILITY)))
-    if origin in ("Sigmoid", "HardSigmoid"):
+    if origin in _SIGMOIDS:
         inside = exact.clip(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
         return np.asarray(np.log(inside) - np.log1p(-inside))
     return exact
 
 
-def _is_binary(scores: ClassScores, origin: str) -> bool:
-    return scores.threshold is not None or origin in ("Sigmoid", "HardSigmoid")
-
-
-def _origin(output: ir.Value) -> str:
-    """The op behind reshapes that makes the scores."""
-    node = output.producer()
-    while node is not None and node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"):
-        node = None if node.inputs[0] is None else node.inputs[0].producer()
-    return "" if node is None else node.op_type
+def _is_binary(scores: ClassScores) -> bool:
+    return scores.threshold is not None or scores.origin in _SIGMOIDS
 
 
 def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

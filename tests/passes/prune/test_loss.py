@@ -81,6 +81,20 @@ def test_scores_behind_a_softmax_are_compared_as_logits() -> None:
     assert of_scores == pytest.approx(of_logits, rel=1e-4)
 
 
+@pytest.mark.parametrize(("converts", "attributes"), [("Cast", {"to": 1}), ("Dropout", {})])
+@pytest.mark.parametrize("scores", ["Softmax", "Sigmoid"])
+def test_probabilities_that_are_converted_are_still_probabilities(
+    scores: str, converts: str, attributes: dict[str, int]
+) -> None:
+    build = Builder(1, 3, 4, 4)
+    output = build.op(scores, build.head(build.conv("x", 8), CLASSES))
+    plain, converted = classifier(scores), OutputLoss(build.plain(build.op(converts, output, **attributes)))
+    p, q = np.random.default_rng(0).dirichlet(np.ones(CLASSES), size=(2, 1)).astype(np.float32)
+    wanted = plain.loss(plain.row([p])[None], plain.row([q])[None])
+    assert wanted > 0.1
+    assert converted.loss(converted.row([p])[None], converted.row([q])[None]) == pytest.approx(wanted, rel=1e-6)
+
+
 def test_independent_labels_are_compared_one_by_one() -> None:
     loss = classifier("Sigmoid")
     p, q = np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 1, CLASSES))
