@@ -63,7 +63,8 @@ def _of_constants(
         for operand, w in zip(aligned, wide, strict=True):
             if w:
                 operand.follows.append(Follows((axis - operand.offset,), labels))
-        yield Block((axis,), labels, np.broadcast_to(np.asarray(zero([np.full(size, w) for w in wide])), (size,)))
+        zeros = [np.full(size, w and operand.is_zeroed(tracker)) for operand, w in zip(aligned, wide, strict=True)]
+        yield Block((axis,), labels, np.broadcast_to(np.asarray(zero(zeros)), (size,)))
 
 
 class _Aligned:
@@ -80,6 +81,9 @@ class _Aligned:
 
     def is_vector(self) -> bool:
         return self.operand.constant and max(self.operand.shape) == math.prod(self.operand.shape)
+
+    def is_zeroed(self, tracker: Tracker) -> bool:
+        return self.operand.value.name not in tracker.unzeroed
 
     def uncovered(self, axes: Iterable[int]) -> set[int]:
         covered = {axis for block in self.blocks for axis in block.axes}
@@ -128,7 +132,7 @@ def _join(
     labels = np.broadcast_to(_spread(found[0], kept, found[0].labels), size)
     for block in found[1:]:
         tracker.atoms.unify(labels, _spread(block, kept, block.labels))
-    zeros = [_zero_of(operand, blocks, kept, size) for operand, blocks in zip(aligned, left, strict=True)]
+    zeros = [_zero_of(tracker, operand, blocks, kept, size) for operand, blocks in zip(aligned, left, strict=True)]
     for operand in aligned:
         if operand.operand.constant and any(operand.wide(axis) for axis in kept):
             own = tuple(axis - operand.offset if operand.wide(axis) else None for axis in kept)
@@ -141,9 +145,9 @@ def _spread(block: Block, axes: Sequence[int], array: NDArray[Any]) -> NDArray[A
     return np.expand_dims(array, tuple(p for p, axis in enumerate(axes) if axis not in block.axes))
 
 
-def _zero_of(operand: _Aligned, blocks: Blocks, axes: Sequence[int], size: tuple[int, ...]) -> Flags:
+def _zero_of(tracker: Tracker, operand: _Aligned, blocks: Blocks, axes: Sequence[int], size: tuple[int, ...]) -> Flags:
     if operand.operand.constant:
-        return np.full(size, all(operand.wide(axis) for axis in axes))
+        return np.full(size, operand.is_zeroed(tracker) and all(operand.wide(axis) for axis in axes))
     if not blocks:
         return np.zeros(size, dtype=np.bool_)
     return np.broadcast_to(_spread(blocks[0], axes, blocks[0].zero), size)

@@ -8,6 +8,7 @@ from edgekit.graph.queries import is_constant, static_shape
 from edgekit.passes.prune.groups.channels import ChannelGroups
 from edgekit.passes.prune.groups.gathering import gather
 from edgekit.passes.prune.groups.rules import RULES
+from edgekit.passes.prune.groups.rules.elementwise import never_set_to_zero
 from edgekit.passes.prune.groups.settling import settle
 from edgekit.passes.prune.groups.tracking import Tracker, described
 
@@ -23,7 +24,7 @@ def find_channel_groups(model: ir.Model) -> ChannelGroups:
 
 
 def _walk(graph: ir.Graph) -> Tracker:
-    tracker = Tracker()
+    tracker = Tracker(unzeroed={name for node in graph if (name := never_set_to_zero(node))})
     for value in graph.inputs:
         tracker.origins[value] = f"the model's input {value.name!r}"
     for node in graph:

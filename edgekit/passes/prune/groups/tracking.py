@@ -49,7 +49,10 @@ class Follows:
 
 @dataclass(slots=True)
 class Tracker:
-    """The state of the walk. Rules read the blocks of a node's inputs and set those of its outputs."""
+    """The state of the walk. Rules read the blocks of a node's inputs and set those of its outputs.
+
+    ``unzeroed``: names of the constants that ``zero`` leaves as they are, known before the walk.
+    """
 
     atoms: Atoms = field(default_factory=Atoms)
     blocks: dict[ir.Value, Blocks] = field(default_factory=dict)
@@ -90,10 +93,17 @@ class Tracker:
         """One use of a constant: these axes go with labels, its other axes keep their length because of this use."""
         self.constants.setdefault(constant, []).append(follows)
 
+    def follow_weights(self, constant: ir.Value, *follows: Follows) -> None:
+        """As ``follow``, of weights that must be zero where channels are removed."""
+        if constant.name in self.unzeroed:
+            for entry in follows:
+                self.atoms.pin(entry.labels, f"something is divided by {constant.name!r}, so it is never set to zero")
+        self.follow(constant, *follows)
+
     def follow_axes(self, constant: ir.Value | None, labels: Mapping[int, Block | None]) -> None:
-        """As ``follow``, axis by axis, with blocks of one axis; None (or an absent constant) is fine."""
+        """As ``follow_weights``, axis by axis, with blocks of one axis; None (or an absent constant) is fine."""
         if constant is not None and is_constant(constant):
-            self.follow(constant, *(Follows((a,), b.labels) for a, b in labels.items() if b is not None))
+            self.follow_weights(constant, *(Follows((a,), b.labels) for a, b in labels.items() if b is not None))
 
     def produces(self, node: ir.Node, weight: ir.Value, axis: int) -> None:
         """The node makes channels: one for each index of ``axis`` of its constant ``weight``."""

@@ -130,3 +130,35 @@ def test_an_outer_product_of_constants_can_be_added_to_channels() -> None:
 def test_functions_of_one_channel(op: str) -> None:
     text = f"(float[1,3,6,6] x) => (float[1,2,6,6] y) {{ a = Conv(x, w) s = {op}(a) y = Conv(s, q) }}"
     assert told(find(text, w=(4, 3, 1, 1), q=(2, 4, 1, 1))) == {"a": (4, 4, ["a"], ["y"])}
+
+
+@pytest.mark.parametrize("role", ["Mul(s, c)", "Mul(c, s)", "Where(g, z, c)"])
+def test_a_divisor_is_never_taken_for_zero(role: str) -> None:
+    text = """(float[1,3,6,6] x) => (float[1,6,6] y, float[1,2,6,6] o) {
+        a = Conv(x, w) z = Relu(a) s = Sigmoid(a) g = Greater(a, s) m = ROLE y = ReduceSum <keepdims = 0> (m, one)
+        d = Div(z, e) o = Conv(d, q) }""".replace("ROLE", role)
+    constants = {"w": (4, 3, 1, 1), "q": (2, 4, 1, 1), "c": (1, 4, 1, 1), "e": (1, 4, 1, 1), "one": ints(1)}
+    assert told(find(text, **constants)) == {"a": (4, 4, ["a"], ["o"])}
+    groups = find(text.replace("Div(z, e)", "Div(z, c)"), **constants)
+    assert reasons(groups)["a"] == "ReduceSum 'y' sums over it, and it is not exactly zero where it is removed"
+
+
+def test_a_divisor_that_was_subtracted_before() -> None:
+    groups = find(
+        """(float[1,3,6,6] x) => (float[1,2,6,6] y) {
+            a = Conv(x, w) t = Mul(a, c) u = Div(t, c) s = Sub(u, c) q = ReduceSumSquare <keepdims = 1> (s, one)
+            m = Mul(s, q) y = Conv(m, v) }""",
+        w=(8, 3, 1, 1),
+        c=(8, 1, 1),
+        one=ints(1),
+        v=(2, 8, 1, 1),
+    )
+    assert told(groups) == {}
+
+
+def test_weights_that_are_divided_by_stay() -> None:
+    text = "(float[4,4,1,1] x) => (float[4,4,1,1] y) { a = Conv(x, w) b = Conv(a, v) d = Div(b, c) y = Conv(d, q) }"
+    constants = {"w": (4, 4, 1, 1), "v": (4, 4, 1, 1), "c": (4, 4, 1, 1), "q": (4, 4, 1, 1)}
+    assert set(told(find(text, **constants))) == {"a", "b"}
+    groups = find(text.replace("Div(b, c)", "Div(b, v)"), **constants)
+    assert reasons(groups)["b"] == "something is divided by 'v', so it is never set to zero"

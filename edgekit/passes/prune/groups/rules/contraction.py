@@ -116,7 +116,7 @@ def contract(tracker: Tracker, node: ir.Node, first: Factor, second: Factor) -> 
         place = {own: axis for axis, own in side.factor.free.items()}
         result += [block.moved([place[axis] for axis in block.axes]) for block in side.blocks]
         if side.factor.constant:
-            tracker.follow(side.factor.value, *side.follows)
+            tracker.follow_weights(side.factor.value, *side.follows)
     return result
 
 

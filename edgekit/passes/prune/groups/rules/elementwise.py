@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.graph.queries import constant_scalar, constant_value, input_of, is_constant
+from edgekit.graph.queries import constant_scalar, constant_value, input_of, is_constant, is_op
 from edgekit.passes.prune.groups.combining import Operand, ZeroRule, combine
 from edgekit.passes.prune.groups.rules.registry import rule
 from edgekit.passes.prune.groups.tracking import Flags, Tracker, described, dims
@@ -99,9 +99,7 @@ def divide(tracker: Tracker, node: ir.Node) -> None:
     """A constant divisor loses its elements, but is never set to zero; other divisors must not become zero."""
     divisor = node.inputs[1]
     assert divisor is not None
-    if is_constant(divisor):
-        tracker.unzeroed.add(divisor.name or "")
-    else:
+    if not is_constant(divisor):
         _pin_zeros(tracker, node, divisor)
     elementwise(tracker, node, first_zero)
 
@@ -111,9 +109,7 @@ def power(tracker: Tracker, node: ir.Node) -> None:
     """0 to a positive number is 0; to any other exponent it may be infinite."""
     base, exponent = node.inputs
     assert base is not None and exponent is not None
-    number = constant_value(exponent)
-    if number is not None and (number > 0).all():
-        tracker.unzeroed.add(exponent.name or "")
+    if _is_positive(exponent):
         elementwise(tracker, node, first_zero)
         return
     _pin_zeros(tracker, node, base)
@@ -136,6 +132,19 @@ def where(tracker: Tracker, node: ir.Node) -> None:
 def compare(tracker: Tracker, node: ir.Node) -> None:
     """What a comparison of removed channels gives is nobody's concern."""
     elementwise(tracker, node, never_zero)
+
+
+def never_set_to_zero(node: ir.Node) -> str | None:
+    """The name of the constant that this node divides by or takes as a positive exponent."""
+    second = input_of(node, 1)
+    divides = is_op(node, "Div", "Mod") and is_constant(second)
+    raises = is_op(node, "Pow") and _is_positive(second)
+    return second.name if second is not None and (divides or raises) else None
+
+
+def _is_positive(exponent: ir.Value | None) -> bool:
+    number = constant_value(exponent)
+    return number is not None and bool((number > 0).all())
 
 
 def _pin_zeros(tracker: Tracker, node: ir.Node, value: ir.Value) -> None:

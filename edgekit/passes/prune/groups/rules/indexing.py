@@ -45,7 +45,7 @@ def _line(tracker: Tracker, node: ir.Node, value: ir.Value, axis: int) -> Block:
     if block is not None:
         return block
     if is_constant(value) and count > 1:
-        block = Block((axis,), tracker.atoms.new(count), np.ones(count, dtype=np.bool_))
+        block = Block((axis,), tracker.atoms.new(count), np.full(count, value.name not in tracker.unzeroed))
         tracker.constants[value][-1] += (Follows((axis,), block.labels),)
         return block
     return tracker.fixed(axis, count, f"{described(node)} puts it beside {tracker.origin(value)}")
