@@ -25,6 +25,8 @@ _ZERO_PRESERVING = (
 )
 """Zeros in, zeros out; the data is input 0. Mul, Div, Clip and Add need a closer look."""
 
+_INFINITE_AT_ZERO = ("Reciprocal", "Log")
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
@@ -113,7 +115,7 @@ def _branch(model: ir.Model, add: ir.Node, term: ir.Value | None, living: dict[s
     if term is None or (first := term.producer()) is None:
         return None
     nodes = unneeded(model.graph, [(add, list(add.inputs).index(term))])
-    ends = next((ends for ends in _ends(term, ()) if _all_inside(ends, nodes)), None)
+    ends = next((ends for ends in _ends(term, ()) if _all_inside(ends, nodes) and _stays_finite(ends, nodes)), None)
     if ends is None or not sum(node_macs(node) for node in nodes):
         return None
     weights = dict.fromkeys(value.name or "" for value in ends[1])
@@ -156,6 +158,24 @@ def _all_inside(ends: _Ends, nodes: set[ir.Node]) -> bool:
     """The constants are nobody else's, so that zeros in them change nothing outside."""
     last, constants = ends
     return last in nodes and all(use.node in nodes for value in constants for use in value.uses())
+
+
+def _stays_finite(ends: _Ends, nodes: set[ir.Node]) -> bool:
+    """Whether nothing in the branch is divided by what zeros in the constants may make zero: that is no number."""
+    zeros: set[ir.Value | None] = set(ends[1])
+    graph = ends[0].graph
+    for node in (node for node in graph or () if node in nodes and not zeros.isdisjoint(node.inputs)):
+        divides = is_op(node, "Div") and node.inputs[1] in zeros
+        if divides or is_op(node, *_INFINITE_AT_ZERO) or (is_op(node, "Pow") and not _is_power(node)):
+            return False
+        zeros.update(node.outputs)
+    return True
+
+
+def _is_power(node: ir.Node) -> bool:
+    """Whether the exponent is a positive constant."""
+    exponent = constant_scalar(node.inputs[1])
+    return exponent is not None and exponent > 0
 
 
 def _nodes_of_groups(model: ir.Model, groups: ChannelGroups) -> dict[str, set[ir.Node]]:

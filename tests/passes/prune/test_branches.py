@@ -9,6 +9,7 @@ from edgekit.graph.cost import count_macs
 from edgekit.passes.prune.branches import drop_branches, find_branches
 from edgekit.passes.prune.groups import ChannelGroup, ChannelGroups, WeightUse, find_channel_groups
 from edgekit.passes.prune.removal import remove
+from tests.passes.prune.groups.graphs import graph, ints
 from tests.passes.prune.networks import Builder, choose, difference, run, without_weights
 
 ROUNDING = 1e-5
@@ -164,6 +165,42 @@ def test_clips_that_keep_zero() -> None:
         x = net.relu(net.conv("x", 8, 3))
         branch = net.op("Clip", net.conv(x, 8), net.constant(np.float32(low)), net.constant(np.float32(6)))
         assert len(find_branches(net.model(net.head(net.relu(net.op("Add", x, branch)))), NO_GROUPS)) == count
+
+
+QUOTIENTS = {
+    "norm": ("n = ReduceL2(c, axes) q = Div(c, n)", False),
+    "itself": ("n = Abs(c) q = Div(c, n)", False),
+    "reciprocal": ("n = ReduceL2(c, axes) r = Reciprocal(n) q = Mul(c, r)", False),
+    "negative power": ("n = ReduceL2(c, axes) r = Pow(n, minus) q = Mul(c, r)", False),
+    "logarithm": ("n = ReduceL2(c, axes) r = Log(n) q = Mul(c, r)", False),
+    "a constant that is zeroed": ("s = Add(c, scale) q = Div(s, scale)", False),
+    "constant": ("q = Div(c, scale)", True),
+    "square": ("r = Pow(c, two) q = Mul(c, r)", True),
+    "norm of what enters": ("n = ReduceL2(x, axes) q = Div(c, n)", True),
+    "norm before the last weight": ("n = ReduceL2(c, axes) d = Div(c, n) q = Conv(d, w2, b2)", True),
+}
+
+
+@pytest.mark.parametrize("case", QUOTIENTS)
+def test_zeros_are_not_divided_by_zeros(case: str) -> None:
+    text, droppable = QUOTIENTS[case]
+    model = graph(
+        f"(float[1,3,8,8] x) => (float[1,3,8,8] y) {{ c = Conv(x, w, b) {text} y = Add(x, q) }}",
+        w=(3, 3, 1, 1),
+        w2=(3, 3, 1, 1),
+        b=(3,),
+        b2=(3,),
+        scale=(3, 1, 1),
+        axes=ints(1),
+        two=np.float32(2),
+        minus=np.float32(-0.5),
+    )
+    branches = find_branches(model, NO_GROUPS)
+    assert len(branches) == droppable
+    for branch in branches:
+        zeroed = run(without_weights(model, [branch]))
+        assert np.isfinite(zeroed).all()
+        assert difference(zeroed, run(drop_branches(model, [branch]))) < ROUNDING
 
 
 def test_groups_that_live_inside() -> None:
