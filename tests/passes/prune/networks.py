@@ -172,11 +172,11 @@ def run(model: ir.Model, seed: int = 0) -> list[Array]:
 
 
 def difference(ones: Sequence[Array], others: Sequence[Array]) -> float:
-    """The largest over the outputs of the largest difference, relative to the largest number of ``ones``."""
+    """The largest over the outputs of the largest difference, relative to the largest number of ``ones``, or NaN."""
     assert [one.shape for one in ones] == [other.shape for other in others]
-    return max(
-        float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-6)) for one, other in zip(ones, others, strict=True)
-    )
+    found = [np.abs(one - other).max() / max(np.abs(one).max(), 1e-6) for one, other in zip(ones, others, strict=True)]
+    # What is no number is so in each output: Python's max would keep the first.
+    return float(np.max(found))
 
 
 def labelled(*values: tuple[str, int, Array]) -> ChannelGroups:
