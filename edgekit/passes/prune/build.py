@@ -19,9 +19,10 @@ from edgekit.passes.prune.readers import GroupReaders, find_readers, own_weight,
 from edgekit.passes.prune.removal import Removed
 from edgekit.passes.prune.samples import evenly
 from edgekit.passes.prune.selection import Selection
+from edgekit.passes.prune.surgeon import Unfitted
 
-Orders = Mapping[str, NDArray[np.intp]]
-"""By group: its units, the first to go first. Groups that are missing are ordered while they are eliminated."""
+Orders = Mapping[str, NDArray[np.intp] | Unfitted]
+"""By group: its units, the first to go first. Others, missing or Unfitted, are ordered while they are eliminated."""
 
 MOST_MACS = 5e12
 """Multiply-accumulates that a walk may spend on statistics: about a minute. Larger networks see fewer samples."""
@@ -124,7 +125,7 @@ class _Walk:
             cut = self._network.cutter.cut(reader, moments, [wanted], removed=self._removed, order=order)[wanted]
             self._kept[name] = cut.kept
         else:
-            assert order is not None, name
+            assert isinstance(order, np.ndarray), name
             self._kept[name] = np.sort(order[len(order) - wanted :])
         self._removed = units_removed(self._network.channels, self._kept)
         if not moments:

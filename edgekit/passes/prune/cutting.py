@@ -13,7 +13,7 @@ from edgekit.passes.prune.moments import InputMoments, weight_matrix, weights_of
 from edgekit.passes.prune.network import Array
 from edgekit.passes.prune.readers import GroupReaders, unit_columns, zeroed
 from edgekit.passes.prune.removal import Removed
-from edgekit.passes.prune.surgeon import ConsumerProblem, Elimination, eliminate
+from edgekit.passes.prune.surgeon import ConsumerProblem, Elimination, Unfitted, eliminate, output_energy
 
 Matrix = NDArray[np.float64]
 
@@ -55,26 +55,23 @@ class Cutter:
         wanted: Collection[int],
         *,
         removed: Removed,
-        order: NDArray[np.intp] | None,
+        order: NDArray[np.intp] | Unfitted | None,
     ) -> dict[int, Cut]:
         """The group's cut at each wanted number of units, from the model's own weights.
 
         ``moments``: of its fitted layers, by node name. ``removed``: units of other groups that are gone already, for
-        which the same layers have to make up. ``order``: units go in this order; None: as costs least.
+        which the same layers have to make up. ``order``: units go in this order; None or Unfitted: as costs
+        least.
         """
         parts = [
             part
             for layer in readers.fitted
             for part in self._parts(layer, readers, moments[layer.node.name or ""], removed)
         ]
-        if parts:
-            found: Mapping[int, Elimination] = eliminate(
-                [part.problem for part in parts], wanted, order=None if order is None else order.tolist()
-            )
-        else:
-            assert order is not None, readers.group.name
-            found = {count: Elimination(np.sort(order[len(order) - count :]), (), 0.0) for count in wanted}
-        return {count: self._cut(readers, parts, each, removed) for count, each in found.items()}
+        given, unfitted = (None, order) if isinstance(order, Unfitted) else (order, None)
+        assert parts or given is not None, readers.group.name
+        states = eliminate([part.problem for part in parts], wanted, order=given, unfitted=unfitted)
+        return {count: self._cut(readers, parts, each, removed) for count, each in states}
 
     def _cut(self, readers: GroupReaders, parts: Sequence[_Part], found: Elimination, removed: Removed) -> Cut:
         weights: dict[str, Array] = {}
@@ -99,11 +96,12 @@ class Cutter:
         gone = self._gone(layer, readers, removed)
         alive = np.setdiff1d(np.arange(layer.columns + 1), gone)
         ours = [np.searchsorted(alive, each[np.isin(each, alive)]) for each in columns]
-        parts = []
-        for matrix, gram in zip(weight_matrix(layer.node), moments.gram, strict=True):
-            left = _without(matrix, gram, gone)[:, alive]
-            parts.append(_Part(layer, ConsumerProblem(left, gram[np.ix_(alive, alive)], ours), alive))
-        return parts
+        blocks = [
+            (_without(matrix, gram, gone)[:, alive], gram[np.ix_(alive, alive)])
+            for matrix, gram in zip(weight_matrix(layer.node), moments.gram, strict=True)
+        ]
+        energy = sum(output_energy(matrix, gram) for matrix, gram in blocks)
+        return [_Part(layer, ConsumerProblem(matrix, gram, ours, energy), alive) for matrix, gram in blocks]
 
     def _gone(self, layer: Layer, readers: GroupReaders, removed: Removed) -> NDArray[np.intp]:
         """The layer's columns of removed units, but those of the group itself."""
@@ -134,4 +132,5 @@ def _input_axis(layer: Layer) -> int:
 def _without(matrix: Matrix, gram: Matrix, gone: NDArray[np.intp]) -> Matrix:
     if not len(gone):
         return matrix
-    return eliminate([ConsumerProblem(matrix, gram, [gone])], [0])[0].matrices[0]
+    ((_, found),) = eliminate([ConsumerProblem(matrix, gram, [gone])], [0])
+    return found.matrices[0]

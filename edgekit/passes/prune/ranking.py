@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from edgekit.errors import DataError
 from edgekit.passes.prune.build import Network, Orders
 from edgekit.passes.prune.importance import KINDS, rank
-from edgekit.passes.prune.importance.evidence import Evidence
+from edgekit.passes.prune.importance.activation import shares
+from edgekit.passes.prune.importance.evidence import Evidence, Scores
 from edgekit.passes.prune.network import Sample
 from edgekit.passes.prune.samples import LEAST_TO_FIT
 from edgekit.passes.prune.scheme import ImportanceName, PruningScheme
+from edgekit.passes.prune.surgeon import Unfitted
 
 
 def usable_importance(scheme: PruningScheme, samples: int) -> tuple[ImportanceName, list[str]]:
@@ -52,4 +54,17 @@ class Ranker:
         # Without second moments there is nothing to eliminate by.
         unfitted = [name for name, readers in self.network.readers.items() if not readers.fitted]
         found = rank(ImportanceName.ACTIVATION, evidence).orders if unfitted else {}
-        return {name: found[name] for name in unfitted}
+        return {
+            **{name: Unfitted(each) for name, each in self._shares(evidence).items()},
+            **{name: found[name] for name in unfitted},
+        }
+
+    def _shares(self, evidence: Evidence) -> Mapping[str, Scores]:
+        """What consumers that cannot be fitted lose with each unit."""
+        uses = {
+            use
+            for readers in self.network.readers.values()
+            for use in readers.group.consumers
+            if readers.fitted and use.node not in {layer.node.name for layer in readers.fitted}
+        }
+        return shares(evidence, uses) if uses and evidence.samples is not None else {}

@@ -6,7 +6,7 @@ with H = G + damping, removing the columns g of W costs tr(W_g (H⁻¹_gg)⁻¹ 
 W - W_g (H⁻¹_gg)⁻¹ H⁻¹_g. They minimize E|Wa - W'a|² + damping |W - W'|² among all W' that are zero in g.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,23 +32,36 @@ class ConsumerProblem:
     """One consumer of a group: ``matrix`` [outputs, columns + 1] float64, ``gram`` [columns + 1, columns + 1].
 
     ``columns[u]``: the columns of the group's u-th unit (those of several input channels and of the whole kernel).
-    Blocks of a grouped convolution are laid side by side (block diagonal) before they come here. For a consumer without
-    a bias the last row and column of ``gram`` are zero: then nothing is moved to the bias.
+    ``energy``: what costs are shares of; None: this consumer's own. Each block of a grouped convolution is a problem,
+    and theirs is the whole layer's, so that a layer counts once. For a consumer without a bias the last row and column
+    of ``gram`` are zero: then nothing is moved to the bias.
     """
 
     matrix: Matrix
     gram: Matrix
     columns: Sequence[NDArray[np.intp]]
+    energy: float | None = None
+
+    @property
+    def whole(self) -> float:
+        """What costs are shares of. Raises DataError for moments that are not finite."""
+        return output_energy(self.matrix, self.gram) if self.energy is None else self.energy
+
+
+@dataclass(frozen=True, slots=True)
+class Unfitted:
+    """Consumers that only lose their columns, all together: ``shares`` [units] of their outputs' energy."""
+
+    shares: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Elimination:
-    """What is left at one number of units: ``kept`` (indices into the group's units, ascending), each consumer's new
-    matrix (full width, zero where removed), and the ``loss``: output energy lost, the mean of the consumers' shares."""
+    """What is left at one number of units: ``kept`` (indices into the group's units, ascending), and each consumer's
+    new matrix (full width, zero where removed)."""
 
     kept: NDArray[np.intp]
     matrices: tuple[Matrix, ...]
-    loss: float
 
 
 def eliminate(
@@ -56,12 +69,13 @@ def eliminate(
     wanted: Collection[int],
     *,
     order: Sequence[int] | NDArray[np.intp] | None = None,
-) -> Mapping[int, Elimination]:
-    """Remove units one by one, the cheapest first, and remember the state at each number in ``wanted``.
+    unfitted: Unfitted | None = None,
+) -> Iterator[tuple[int, Elimination]]:
+    """Remove units one by one, the cheapest first, and give the state at each number in ``wanted``, descending.
 
-    Of several consumers the costs are added, each as a share of its own output's energy; of equal ones the lowest index
-    goes first. ``order``: remove in this order instead (another importance chose), with the same compensation; without
-    any consumer there must be one.
+    Of several consumers the costs are added, each as a share of its own output's energy, and those of ``unfitted`` to
+    them; of equal ones the lowest index goes first. ``order``: remove in this order instead (another importance chose),
+    with the same compensation; without any consumer there must be one. Matrices are made when their state is asked for.
 
     Raises:
         DataError: moments that are not finite.
@@ -69,24 +83,21 @@ def eliminate(
     units = len(problems[0].columns) if problems else len(() if order is None else order)
     if not all(0 <= count <= units for count in wanted):
         raise ValueError(f"cannot keep {sorted(wanted)} of {units} units")
-    free = _free_units(problems) if order is None else [int(unit) for unit in order]
+    others = np.zeros(units) if unfitted is None else unfitted.shares
+    first = _free_units(problems, others) if order is None else [int(unit) for unit in order]
     surgeries = [_Surgery(problem, scored=order is None) for problem in problems]
     removed: list[int] = []
-    result = {}
     for count in sorted(set(wanted), reverse=True):
-        for chosen in _choices(surgeries, removed, free, units - count):
+        for chosen in _choices(surgeries, others, removed, first, units - count):
             for surgery in surgeries:
                 surgery.remove(chosen)
             removed.extend(chosen)
-        matrices = tuple(surgery.matrix() for surgery in surgeries)
-        losses = [surgery.lost(matrix) for surgery, matrix in zip(surgeries, matrices, strict=True)]
         kept = np.setdiff1d(np.arange(units), removed)
-        result[count] = Elimination(kept, matrices, float(np.mean(losses)) if losses else 0.0)
-    return result
+        yield count, Elimination(kept, tuple(surgery.matrix() for surgery in surgeries))
 
 
 def _choices(
-    surgeries: Sequence["_Surgery"], removed: list[int], first: Sequence[int], goal: int
+    surgeries: Sequence["_Surgery"], others: Matrix, removed: list[int], first: Sequence[int], goal: int
 ) -> Iterator[Sequence[int]]:
     """What to remove next, until ``goal`` units are gone; the caller extends ``removed``.
 
@@ -98,16 +109,19 @@ def _choices(
     for start, stop in pairwise(bounds):
         yield first[start:stop]
     while len(removed) < goal:
-        scores = np.sum([surgery.scores() for surgery in surgeries], axis=0)
+        scores = others + np.sum([surgery.scores() for surgery in surgeries], axis=0)
         scores[removed] = np.inf
         yield [int(scores.argmin())]
 
 
-def _free_units(problems: Sequence[ConsumerProblem]) -> list[int]:
-    """Units that never vary, or that nobody reads: the bias alone makes up for them, which damping would hide."""
-    costs = np.zeros(len(problems[0].columns))
+def _free_units(problems: Sequence[ConsumerProblem], others: Matrix) -> list[int]:
+    """Units that never vary, or that nobody reads: the bias alone makes up for them, which damping would hide.
+
+    Where ``others`` read a unit no bias makes up for anything.
+    """
+    costs = others.copy()
     for problem in problems:
-        energy = _energy(problem.matrix, problem.gram)
+        energy = problem.whole
         mean, one = problem.gram[-1], problem.gram[-1, -1]
         for unit, columns in enumerate(problem.columns):
             weight, moment = problem.matrix[:, columns], problem.gram[np.ix_(columns, columns)]
@@ -116,8 +130,8 @@ def _free_units(problems: Sequence[ConsumerProblem]) -> list[int]:
     return [int(unit) for unit in np.flatnonzero(costs <= FREE)]
 
 
-def _energy(matrix: Matrix, gram: Matrix) -> float:
-    """tr(W G Wᵀ): mean square of the outputs, summed over them."""
+def output_energy(matrix: Matrix, gram: Matrix) -> float:
+    """tr(W G Wᵀ): mean square of the outputs, summed over them. Raises DataError for moments that are not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         energy = float(np.sum((matrix @ gram) * matrix))
     if not np.isfinite(energy):
@@ -149,7 +163,7 @@ class _Surgery:
     def __init__(self, problem: ConsumerProblem, *, scored: bool) -> None:
         self._problem = problem
         self._scored = scored
-        self._energy = _energy(problem.matrix, problem.gram)
+        self._energy = problem.whole
         self._damping = _damping(problem.gram)
         self.width = max(1, *(len(columns) for columns in problem.columns))
         self._source = self._sorted_columns()
@@ -197,10 +211,6 @@ class _Surgery:
         real = self._source >= 0
         result[:, self._source[real]] = (self._weight / self._scale)[:, real]
         return result
-
-    def lost(self, matrix: Matrix) -> float:
-        """Share of the output energy that is in the change of the outputs."""
-        return _share(_energy(self._problem.matrix - matrix, self._problem.gram), self._energy)
 
     def _sorted_columns(self) -> NDArray[np.intp]:
         """The problem's column at each of ours: unit by unit, then those of no unit and the bias; -1 fills up."""

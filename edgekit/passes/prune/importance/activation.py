@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.graph.queries import constant_value
+from edgekit.passes.prune.groups.channels import WeightUse
 from edgekit.passes.prune.importance.evidence import Evidence, Place, Scores, UnitSums, normalized, powers
-from edgekit.passes.prune.importance.sources import sources
+from edgekit.passes.prune.importance.sources import Source, sources
 from edgekit.passes.prune.network import activations
 
 
@@ -23,12 +24,34 @@ def scores(evidence: Evidence) -> dict[str, Scores]:
     energies = _energies(evidence, {source.place for source in read})
     result: dict[str, Scores] = {}
     for source in read:
-        weight = constant_value(evidence.model.graph.initializers[source.use.weight])
-        assert weight is not None
         sent = sums.mean(source.group, source.place, energies[source.place])
-        met = sums.total(source.group, source.weight, powers(weight, source.use.axis, 2))
+        met = sums.total(source.group, source.weight, _met(evidence, source))
         result[source.group.name] = result.get(source.group.name, 0.0) + normalized(sent * met)
     return result
+
+
+def shares(evidence: Evidence, uses: Collection[WeightUse]) -> dict[str, Scores]:
+    """Of each group that these of its consumers read: what their outputs' energy would lose, summed over them.
+
+    As shares of what all that they read sends them.
+    """
+    sums = UnitSums(evidence.channels)
+    read = [source for source in sources(evidence, sums) if source.use in uses]
+    energies = _energies(evidence, {source.place for source in read}) if read else {}
+    result: dict[str, Scores] = {}
+    for source in read:
+        sent, met = energies[source.place], _met(evidence, source)
+        whole = sums.products(source.place, sent, source.weight, met).sum()
+        ours = sums.mean(source.group, source.place, sent) * sums.total(source.group, source.weight, met)
+        result[source.group.name] = result.get(source.group.name, 0.0) + (ours / whole if whole > 0 else ours)
+    return result
+
+
+def _met(evidence: Evidence, source: Source) -> NDArray[np.float64]:
+    """Sums of |w|² per index of the axis that the weight is read along."""
+    weight = constant_value(evidence.model.graph.initializers[source.use.weight])
+    assert weight is not None
+    return powers(weight, source.use.axis, 2)
 
 
 def _energies(evidence: Evidence, places: Collection[Place]) -> dict[Place, NDArray[np.float64]]:

@@ -61,11 +61,21 @@ class UnitSums:
         counts = self.total(group, place, np.ones(len(numbers)))
         return self.total(group, place, numbers) / np.maximum(counts, 1.0)
 
+    def products(
+        self, left: Place, sent: NDArray[np.float64], right: Place, met: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Per unit the mean of ``sent`` times the sum of ``met``; what is in no unit counts as one."""
+        sender, reader = self._axes[left] + 1, self._axes[right] + 1
+        size = len(self._owner)
+        counts = np.bincount(sender, minlength=size)
+        return np.bincount(sender, sent, size) / np.maximum(counts, 1) * np.bincount(reader, met, size)
+
 
 def powers(array: NDArray[Any], axis: int, power: int) -> NDArray[np.float64]:
     """Sums of ``|array| ** power`` over all axes but one."""
     others = tuple(other for other in range(array.ndim) if other != axis)
-    return np.asarray((np.abs(array) ** power).sum(axis=others, dtype=np.float64))
+    # Squares of float16 overflow at 256, sums of them sooner.
+    return np.asarray((np.abs(array.astype(np.float64)) ** power).sum(axis=others))
 
 
 def normalized(scores: Scores) -> Scores:
