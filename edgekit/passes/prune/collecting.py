@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.graph.queries import is_op, shape_of, single_consumer
-from edgekit.passes.prune.front import Front
+from edgekit.passes.prune.front import Front, Space
 from edgekit.passes.prune.layers import Layer, layer_of
 from edgekit.passes.prune.moments import InputMoments
 from edgekit.passes.prune.network import Array, Sample, Weights, reached
@@ -56,8 +56,9 @@ class Collector:
         self._count = len(samples) if isinstance(samples, Sized) else None
         self._place = {node.name or "": index for index, node in enumerate(model.graph)}
         self._nodes = {node.name or "": node for node in model.graph}
-        self._measured = Front(model, samples)
-        self._reference = Front(model, samples)
+        space = Space()
+        self._measured = Front(model, samples, space)
+        self._reference = Front(model, samples, space)
 
     def collect(
         self, weights: Weights, nodes: Sequence[str], *, targets: bool = False, keep: bool = True

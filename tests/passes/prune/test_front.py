@@ -1,11 +1,12 @@
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from edgekit.passes.prune.collecting import Collector, collect
-from edgekit.passes.prune.front import Front
+from edgekit.passes.prune.front import Front, Space
 from edgekit.passes.prune.network import Array, Sample, activations, with_weights
 from tests.passes.prune.test_refit import without
 from tests.passes.quantize.networks import images, mobile_network
@@ -77,7 +78,7 @@ def test_what_is_too_large_or_unknown_is_not_kept(known: bool) -> None:
     # Before the depthwise convolution 16 channels and the stream of 8 cross: 4 samples of 24 * 64 floats.
     place = place_of(model, "depthwise_node")
     for most_bytes, kept in ((4 * 24 * 64 * 4 - 1, 0), (4 * 24 * 64 * 4, place if known else 0)):
-        front = Front(model, samples if known else Endless(samples), most_bytes=most_bytes)
+        front = Front(model, samples if known else Endless(samples), Space(most_bytes))
         front.move(place, {})
         assert front.place == kept
         check(front, model, {}, samples)
@@ -91,6 +92,46 @@ class Endless:
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+
+def test_fronts_share_what_they_may_keep() -> None:
+    model, samples = mobile_network(), images(4)
+    place, size = place_of(model, "depthwise_node"), 4 * 24 * 64 * 4
+    space = Space(2 * size - 1)
+    first, second = Front(model, samples, space), Front(model, samples, space)
+    first.move(place, {})
+    second.move(place, {})
+    assert (first.place, second.place, space.free) == (place, 0, size - 1)
+    # A weight before the place: what was kept is given back.
+    first.move(place_of(model, "stem_node"), without(model, "stem_w", 0))
+    second.move(place, {})
+    assert second.place == place
+    check(first, model, {}, samples)
+    check(second, model, {}, samples)
+
+
+def test_a_move_lets_go_of_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, samples = mobile_network(), images(12)
+    front = Front(model, samples)
+    front.move(place_of(model, "depthwise_node"), {})
+    alive: list[int] = []
+
+    def watched(model: ir.Model, names: Sequence[str], kept: Iterable[Sample]) -> Iterator[list[Array]]:
+        left: list[weakref.ref[Array]] = []
+
+        def seen() -> Iterator[Sample]:
+            for sample in kept:
+                left.extend(weakref.ref(array) for array in sample.values())
+                yield sample
+
+        for arrays in activations(model, names, seen()):
+            alive.append(sum(each() is not None for each in left))
+            yield arrays
+
+    monkeypatch.setattr("edgekit.passes.prune.front.activations", watched)
+    front.move(place_of(model, "depthwise6_node"), {})
+    assert len(alive) == len(samples) and max(alive) <= 2 * 6
+    check(front, model, {}, samples)
 
 
 def test_a_collector_gives_what_single_steps_give() -> None:
