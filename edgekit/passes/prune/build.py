@@ -1,7 +1,7 @@
 """Build a selection: one walk in the graph's order, each layer solved on what the pruned layers before it give."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -14,7 +14,7 @@ from edgekit.passes.prune.cutting import Cutter, removed_columns
 from edgekit.passes.prune.groups import ChannelGroups
 from edgekit.passes.prune.layers import Layer
 from edgekit.passes.prune.moments import InputMoments
-from edgekit.passes.prune.network import Array, Sample
+from edgekit.passes.prune.network import Array, Sample, Weights
 from edgekit.passes.prune.readers import GroupReaders, find_readers, own_weight, units_removed, zeroed
 from edgekit.passes.prune.removal import Removed
 from edgekit.passes.prune.samples import evenly
@@ -41,7 +41,7 @@ class Network:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readers", find_readers(self.model, self.channels))
-        object.__setattr__(self, "cutter", Cutter(self.model, self.channels))
+        object.__setattr__(self, "cutter", Cutter(self.channels))
 
     def branch(self, name: str) -> Branch:
         """The branch called ``name``."""
@@ -52,13 +52,34 @@ class Network:
         names = (name for branch in dropped for name in self.branch(branch).weights)
         return {name: np.zeros_like(own_weight(self.model, name)) for name in names}
 
+    def voters(self, name: str, dropped: Iterable[str]) -> GroupReaders:
+        """The readers of a group without the fitted layers of dropped branches: what those lose costs nothing.
+
+        All of them when nothing else is left to choose the channels by.
+        """
+        readers = self.readers[name]
+        dead = {node for branch in dropped for node in self.branch(branch).nodes}
+        fitted = tuple(layer for layer in readers.fitted if layer.node.name not in dead)
+        return replace(readers, fitted=fitted) if fitted else readers
+
+    def zeroed(self, weights: Weights, removed: Removed) -> dict[str, Array]:
+        """Those of ``weights`` that have removed units where constants only lose them, with zeros there."""
+        uses = dict.fromkeys(use for readers in self.readers.values() for use in readers.zeroed if use[0] in weights)
+        return zeroed(self.model, self.channels, uses, removed, weights)
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The full-size network with its removed units and branches: ``weights`` that differ from the model's."""
+    """The full-size network with its removed units and branches: ``weights`` that differ from the model's.
+
+    ``solved``: those that were solved anew, as they were before removed units and branches were zeroed in them: what
+    comes back has these.
+    """
 
     weights: Mapping[str, Array]
     removed: Removed
+    dropped: frozenset[str] = frozenset()
+    solved: Mapping[str, Array] = field(default_factory=dict)
 
 
 def whole(network: Network) -> Built:
@@ -79,6 +100,7 @@ class _Walk:
         self._selection = selection
         self._orders = orders
         self._kept: dict[str, NDArray[np.intp]] = {}
+        self._solved: dict[str, Array] = {}
         self._weights: dict[str, Array] = network.dropped_weights(selection.dropped)
         self._readers = [reader for name, reader in network.readers.items() if name in selection.kept]
         self._removed = units_removed(network.channels, {})
@@ -91,7 +113,7 @@ class _Walk:
         collector = Collector(self._network.model, evenly(samples, affordable_samples(self._network.model, layers)))
         for step in batches(layers):
             self._solve(step, collector)
-        return Built(self._weights, self._removed)
+        return Built(self._weights, self._removed, self._selection.dropped, self._solved)
 
     def _layers(self) -> list[Layer]:
         """What is solved, in the graph's order."""
@@ -113,7 +135,8 @@ class _Walk:
             self._decide(reader, moments)
         for layer in step:
             columns = removed_columns(self._network.channels, layer, self._removed)
-            self._weights |= self._network.cutter.compensated(layer, moments[layer.node.name or ""], columns)
+            self._solved |= self._network.cutter.compensated(layer, moments[layer.node.name or ""], columns)
+        self._weights |= self._solved
         # A layer in a dropped branch has been solved, too.
         self._weights |= self._network.dropped_weights(self._selection.dropped)
         self._zero()
@@ -122,7 +145,8 @@ class _Walk:
         name = reader.group.name
         wanted, order = self._selection.kept[name], self._orders.get(name)
         if moments:
-            cut = self._network.cutter.cut(reader, moments, [wanted], removed=self._removed, order=order)[wanted]
+            voters = self._network.voters(name, self._selection.dropped)
+            cut = self._network.cutter.cut(voters, moments, [wanted], removed=self._removed, order=order)[wanted]
             self._kept[name] = cut.kept
         else:
             assert isinstance(order, np.ndarray), name

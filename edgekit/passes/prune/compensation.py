@@ -36,14 +36,14 @@ def _as_built(network: Network, built: Built, samples: Sequence[Sample]) -> Buil
 def _refit(damping: float) -> Apply:
     def apply(network: Network, built: Built, samples: Sequence[Sample]) -> Built:
         seen = evenly(samples, _affordable(network, built))
-        return Built(refit_all(network.model, built.weights, seen, damping=damping), built.removed)
+        return Built(refit_all(network.model, built.weights, seen, damping=damping), built.removed, built.dropped)
 
     return apply
 
 
 def _correct(network: Network, built: Built, samples: Sequence[Sample]) -> Built:
     seen = evenly(samples, _affordable(network, built))
-    return Built(correct_all(network.model, built.weights, seen, deviation=True), built.removed)
+    return Built(correct_all(network.model, built.weights, seen, deviation=True), built.removed, built.dropped)
 
 
 PLAIN = Way("consumers re-fitted (optimal brain surgeon)", _as_built)

@@ -4,14 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgekit.passes.prune.groups import ChannelGroups
 from edgekit.passes.prune.layers import Layer
 from edgekit.passes.prune.moments import InputMoments, weight_matrix, weights_of_matrix
 from edgekit.passes.prune.network import Array
-from edgekit.passes.prune.readers import GroupReaders, unit_columns, zeroed
+from edgekit.passes.prune.readers import GroupReaders, unit_columns
 from edgekit.passes.prune.removal import Removed
 from edgekit.passes.prune.surgeon import ConsumerProblem, Elimination, Unfitted, eliminate, output_energy
 
@@ -20,7 +19,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """``kept``: indices into the group's units. ``weights``: of the layers that read it, at full shape."""
+    """``kept``: indices into the group's units. ``weights``: of its fitted layers, at full shape."""
 
     kept: NDArray[np.intp]
     weights: Mapping[str, Array]
@@ -42,10 +41,9 @@ class _Part:
 
 
 class Cutter:
-    """Cuts groups of one model on moments that are given."""
+    """Cuts groups of one model, which has ``channels``, on moments that are given."""
 
-    def __init__(self, model: ir.Model, channels: ChannelGroups) -> None:
-        self._model = model
+    def __init__(self, channels: ChannelGroups) -> None:
         self._channels = channels
 
     def cut(
@@ -57,7 +55,7 @@ class Cutter:
         removed: Removed,
         order: NDArray[np.intp] | Unfitted | None,
     ) -> dict[int, Cut]:
-        """The group's cut at each wanted number of units, from the model's own weights.
+        """The group's cut at each wanted number of units, from the model's own weights. Nothing else is zeroed.
 
         ``moments``: of its fitted layers, by node name. ``removed``: units of other groups that are gone already, for
         which the same layers have to make up. ``order``: units go in this order; None or Unfitted: as costs
@@ -71,18 +69,15 @@ class Cutter:
         given, unfitted = (None, order) if isinstance(order, Unfitted) else (order, None)
         assert parts or given is not None, readers.group.name
         states = eliminate([part.problem for part in parts], wanted, order=given, unfitted=unfitted)
-        return {count: self._cut(readers, parts, each, removed) for count, each in states}
+        return {count: self._cut(readers, parts, each) for count, each in states}
 
-    def _cut(self, readers: GroupReaders, parts: Sequence[_Part], found: Elimination, removed: Removed) -> Cut:
+    def _cut(self, readers: GroupReaders, parts: Sequence[_Part], found: Elimination) -> Cut:
         weights: dict[str, Array] = {}
         for layer in readers.fitted:
             blocks = [
                 part.full(matrix) for part, matrix in zip(parts, found.matrices, strict=True) if part.layer is layer
             ]
             weights |= weights_of_matrix(layer.node, np.stack(blocks))
-        gone = removed.copy()
-        gone[np.delete(np.array(readers.group.units), found.kept)] = True
-        weights |= zeroed(self._model, self._channels, readers.zeroed, gone, weights)
         return Cut(found.kept, weights)
 
     def compensated(self, layer: Layer, moments: InputMoments, gone: NDArray[np.intp]) -> dict[str, Array]:

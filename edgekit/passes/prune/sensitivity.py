@@ -4,7 +4,7 @@ Everything happens on the full-size network: a group's readers get other weights
 may be measured around any state of the network: the float one, or one that is pruned already.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from edgekit.graph.cost import count_macs, count_parameters, node_macs
 from edgekit.passes.prune.build import MOST_MACS, Built, Network, Orders
 from edgekit.passes.prune.collecting import collect
+from edgekit.passes.prune.cutting import Cut
 from edgekit.passes.prune.layers import Layer
 from edgekit.passes.prune.loss import Comparison, OutputLoss, Rows
 from edgekit.passes.prune.moments import InputMoments
-from edgekit.passes.prune.network import Sample, Suffix, Weights, activations, with_weights
+from edgekit.passes.prune.network import Array, Sample, Suffix, Weights, activations, with_weights
 from edgekit.passes.prune.options import Options
-from edgekit.passes.prune.readers import own_weight
+from edgekit.passes.prune.readers import GroupReaders, own_weight
+from edgekit.passes.prune.removal import Removed
 from edgekit.passes.prune.samples import Fold, evenly
 from edgekit.progress import Advance
 
@@ -111,7 +113,7 @@ class Meter:
         model = with_weights(self.network.model, built.weights)
         slots = [slot for slot, choices in wanted.choices.items() if choices]
         advance(len(wanted.choices) - len(slots))
-        for bundle in self._bundles(slots):
+        for bundle in self._bundles(slots, built.dropped):
             subjects = self._subjects(index, built, model, {slot: wanted.choices[slot] for slot in bundle})
             self._run(model, subjects, self.folds[index].test, before, wanted.limit)
             for subject in subjects:
@@ -154,7 +156,8 @@ class Meter:
     def _subjects(
         self, index: int, built: Built, model: ir.Model, choices: Mapping[int, Sequence[int]]
     ) -> list[_Subject]:
-        nodes = list(dict.fromkeys(layer.node.name or "" for slot in choices for layer in self._layers(slot)))
+        layers = [layer for slot in choices for layer in self._layers(slot, built.dropped)]
+        nodes = list(dict.fromkeys(layer.node.name or "" for layer in layers))
         fit = evenly(self.folds[index].fit, self._affordable_fits)
         moments = collect(self.network.model, built.weights, nodes, fit) if nodes else {}
         return [self._subject(slot, each, index, built, model, moments) for slot, each in choices.items()]
@@ -169,7 +172,7 @@ class Meter:
         moments: Mapping[str, InputMoments],
     ) -> _Subject:
         if self.options.slots[slot].branch:
-            weights = self._of_branch(slot, choices)
+            weights = self._of_branch(slot, choices, built)
         else:
             weights = self._of_group(slot, choices, built, moments, self.orders[index])
         names = dict.fromkeys(name for given in weights.values() for name in given)
@@ -179,24 +182,39 @@ class Meter:
         self, slot: int, choices: Sequence[int], built: Built, moments: Mapping[str, InputMoments], orders: Orders
     ) -> dict[int, Weights]:
         each = self.options.slots[slot]
-        readers = self.network.readers[each.name]
+        readers = self.network.voters(each.name, built.dropped)
         removed = built.removed.copy()
         removed[list(readers.group.units)] = False
         counts = {choice: each.kept[choice - 1] if choice else len(readers.group.units) for choice in choices}
         cuts = self.network.cutter.cut(
             readers, moments, list(counts.values()), removed=removed, order=orders.get(each.name)
         )
-        return {choice: cuts[count].weights for choice, count in counts.items()}
+        return {choice: self._of_cut(readers, cuts[count], built, removed) for choice, count in counts.items()}
 
-    def _of_branch(self, slot: int, choices: Sequence[int]) -> dict[int, Weights]:
-        names = self.network.branch(self.options.slots[slot].name).weights
-        own = {name: own_weight(self.network.model, name) for name in names}
-        zeros = {name: np.zeros_like(array) for name, array in own.items()}
-        return {choice: zeros if choice else own for choice in choices}
+    def _of_cut(self, readers: GroupReaders, cut: Cut, built: Built, removed: Removed) -> Weights:
+        """All that the cut changes. What other groups (``removed``) and branches have lost stays lost."""
+        gone = removed.copy()
+        gone[np.delete(np.array(readers.group.units), cut.kept)] = True
+        weights = {**self._solved(built, [name for name, _ in readers.zeroed]), **cut.weights}
+        weights |= self.network.zeroed(weights, gone)
+        zeros = self.network.dropped_weights(built.dropped)
+        return {name: zeros.get(name, array) for name, array in weights.items()}
 
-    def _layers(self, slot: int) -> Sequence[Layer]:
+    def _of_branch(self, slot: int, choices: Sequence[int], built: Built) -> dict[int, Weights]:
+        name = self.options.slots[slot].name
+        zeros = self.network.dropped_weights([name])
+        restored = self._solved(built, zeros)
+        restored |= self.network.zeroed(restored, built.removed)
+        return {choice: zeros if choice else restored for choice in choices}
+
+    def _solved(self, built: Built, names: Iterable[str]) -> dict[str, Array]:
+        """Constants of a state before anything was zeroed in them."""
+        return {name: built.solved.get(name, own_weight(self.network.model, name)) for name in names}
+
+    def _layers(self, slot: int, dropped: frozenset[str]) -> Sequence[Layer]:
+        """What is solved for the slot when these branches are dropped."""
         each = self.options.slots[slot]
-        return () if each.branch else self.network.readers[each.name].fitted
+        return () if each.branch else self.network.voters(each.name, dropped).fitted
 
     def _first_nodes(self, slot: int) -> tuple[str, ...]:
         each = self.options.slots[slot]
@@ -206,13 +224,13 @@ class Meter:
     def _affordable_fits(self) -> int:
         return max(_LEAST_FITS, int(MOST_MACS / max(1, count_macs(self.network.model))))
 
-    def _bundles(self, slots: Sequence[int]) -> Iterator[list[int]]:
+    def _bundles(self, slots: Sequence[int], dropped: frozenset[str]) -> Iterator[list[int]]:
         """Slots that are measured in one pass: what they keep in memory has a bound."""
         session = 8 * count_parameters(self.network.model)
         bundle: list[int] = []
         used = 0
         for slot in slots:
-            size = session + sum(24 * layer.blocks * (layer.columns + 1) ** 2 for layer in self._layers(slot))
+            size = session + sum(24 * layer.blocks * (layer.columns + 1) ** 2 for layer in self._layers(slot, dropped))
             if bundle and used + size > _BUNDLE_BYTES:
                 yield bundle
                 bundle, used = [], 0
