@@ -13,6 +13,7 @@ from edgekit.exporters.onnx.integer import make_unsigned, place_integers
 from edgekit.exporters.onnx.stamp import stamp
 from edgekit.exporters.onnx.weights import fold_at_load, multiply_integers
 from edgekit.graph import storage
+from edgekit.graph.pads import SpellOutPads
 from edgekit.interface import Precision
 
 
@@ -30,6 +31,7 @@ class OnnxExporter:
         """Write ``model``, which stays as it is; weights above 2 GB go to ``<file name>.data`` beside ``path``."""
         written = model.clone()
         _lower(written, options.precision, options.activation_dtype)
+        SpellOutPads()(written)
         interface = shape_boundary(written, options)
         stamp(written)
         storage.save(written, path)

@@ -4,6 +4,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgekit.errors import EdgekitError
+from edgekit.graph.pads import SpellOutPads
 from edgekit.passes.canonicalize.eliminate_noops import DropExpands, EliminateNoops
 from edgekit.passes.canonicalize.fold_batch_norm import FoldIntoNext, FoldIntoPrevious, LowerBatchNorm
 from edgekit.passes.canonicalize.fold_constants import FoldConstants
@@ -60,6 +61,7 @@ _REWRITES: tuple[ir.passes.PassBase, ...] = (
     # Pads are folded into explicit attributes.
     NormalizeWindows(),
     FoldPads(),
+    SpellOutPads(),
     NameGlobalPools(),
     # Gemm before the affine passes, which fold into its canonical form only.
     MatMulToGemm(),

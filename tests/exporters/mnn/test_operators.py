@@ -210,3 +210,23 @@ def test_unsupported_operator(case: str) -> None:
     node = helper.make_node(op_type, ["x", *constants], ["y"], name="culprit", **attributes)
     graph = graphs.model([node], {"x": normal(*IMAGE)}, constants, ["y"])
     assert [(found.op, found.node) for found in MnnExporter().unsupported(graph)] == [(op_type, "culprit")]
+
+
+def test_zeros_in_front_of_a_max_pool(tmp_path: Path) -> None:
+    """Not minus infinity, which a pool pads with by itself."""
+    nodes = [
+        helper.make_node("Pad", ["x", "pads", "", *axes], [f"padded{number}"])
+        for number, axes in enumerate(([], ["axes"]))
+    ]
+    nodes += [
+        helper.make_node("MaxPool", [f"padded{number}"], [f"y{number}"], kernel_shape=[3, 3], strides=[2, 2])
+        for number in range(2)
+    ]
+    inputs = {"x": -np.abs(normal(*IMAGE)) - 1}
+    constants = {"pads": ints(0, 0, 1, 1, 0, 0, 1, 1), "axes": ints(0, 1, 2, 3)}
+    graph = graphs.model(nodes, inputs, constants, ["y0", "y1"])
+    expected = graphs.run_onnxruntime(graph, inputs)
+    actual = graphs.run_mnn(graphs.export(graph, tmp_path / "padded.mnn"), inputs)
+    for output in ("y0", "y1"):
+        assert (actual[output][:, :, 0] == 0).all()
+        np.testing.assert_array_equal(actual[output], expected[output])

@@ -83,6 +83,11 @@ def pool(op, **attributes):
     return unary(op, **(window | attributes))
 
 
+def zeros_before_pool(b, x):
+    padded = b.node("Pad", [b.node("Sub", [x, F(1)]), ints(0, 0, 1, 1, 0, 0, 1, 1), F(0)])
+    return b.node("MaxPool", [padded], kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 0, 0]), 8
+
+
 def resize(mode):
     attributes = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return lambda b, x: (b.node("Resize", [x, "", np.array([1, 1, 2, 2], F)], **attributes), 8)
@@ -102,6 +107,8 @@ INTEGER_NETWORKS = {
     "clip inside the range": body(lambda b, x: (b.node("Clip", [x, F(-0.25), F(0.5)]), 8)),
     "pad": body(lambda b, x: (b.node("Pad", [x, ints(0, 0, 1, 2, 0, 0, 0, 1), F(0)]), 8)),
     "pad with a number": body(lambda b, x: (b.node("Pad", [x, ints(0, 0, 1, 1, 0, 0, 1, 1), F(0.5)]), 8)),
+    "zeros in front of a max pool": body(zeros_before_pool),
+    "pad of some axes": body(lambda b, x: (b.node("Pad", [x, ints(1, 2, 0, 1), F(0), ints(3, 2)]), 8)),
     "split, relu, concat": body(split_and_join),
     "slice": body(lambda b, x: (b.node("Slice", [x, ints(1), ints(7), ints(1)]), 6)),
     "depth to space": body(lambda b, x: (b.node("DepthToSpace", [x], blocksize=2), 2)),
@@ -218,3 +225,18 @@ def test_the_declared_opset_is_the_lowest_and_the_producer_is_edgekit(tmp_path):
     gelu.node("Gelu", [gelu.input("x", (1, 4))], "y")
     OnnxExporter().export(ir.from_proto(gelu.model("y")), ExportOptions(Precision.FP32), tmp_path / "gelu.onnx")
     assert onnx.load(tmp_path / "gelu.onnx").opset_import[0].version == 20
+
+
+def test_a_pool_sees_zeros_whose_code_is_zero(tmp_path):
+    b = Builder()
+
+    def pair(x, output=1):
+        codes = b.node("QuantizeLinear", [x, F(0.05), np.int8(0)])
+        return b.node("DequantizeLinear", [codes, F(0.05), np.int8(0)], output)
+
+    padded = b.node("Pad", [pair(b.input("image", IMAGE)), ints(0, 0, 1, 1, 0, 0, 1, 1), F(0)])
+    pair(b.node("MaxPool", [pair(padded)], kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 0, 0]), "y")
+    path = export(finish(b, "y"), tmp_path / "net.onnx", "int8")
+    image = np.random.default_rng(0).uniform(-3, -1, IMAGE).astype(F)
+    (found,) = session(str(path)).run(None, {"image": image})
+    assert (found[:, :, 0] == 0).all() and (found[:, :, 1:, 1:] < 0).all()

@@ -300,3 +300,13 @@ def test_interface_is_described_as_the_file_has_it() -> None:
     (details,) = interpreter.get_input_details()
     assert tuple(details["shape"]) == exported.interface.inputs[0].shape
     assert details["name"] == exported.interface.inputs[0].name
+
+
+@pytest.mark.parametrize("axes", [[], [np.array([0, 1, 2, 3])]], ids=["amounts", "axes"])
+def test_zeros_in_front_of_a_max_pool_are_zeros(axes) -> None:
+    b = Builder()
+    below = b.node("Neg", [b.node("Exp", [b.input("x", (1, 3, 8, 8))])])
+    padded = b.node("Pad", [below, np.array([0, 0, 1, 1, 0, 0, 1, 1]), *(["", *axes] if axes else [])])
+    b.node("MaxPool", [padded], "y", kernel_shape=[3, 3], strides=[2, 2])
+    exported = check(b.model("y"))
+    assert exported.ops()["PAD"] == exported.ops()["MAX_POOL_2D"] == 1
