@@ -105,20 +105,21 @@ class Meter:
             found.append(dict(self._changes_of_fold(index, each, rows, Wanted(left, wanted.limit), advance)))
             left = {slot: [choice for choice in left[slot] if (slot, choice) in found[-1]] for slot in left}
             start += len(fold.test)
-        return {key: np.concatenate([each[key] for each in found]) for key in found[-1]}
+        # Pieces go as they are put together: nothing is there twice.
+        return {key: np.concatenate([each.pop(key) for each in found]) for key in list(found[-1])}
 
     def _changes_of_fold(
         self, index: int, built: Built, before: Rows, wanted: Wanted, advance: Advance
     ) -> Iterator[tuple[Key, Change]]:
         model = with_weights(self.network.model, built.weights)
-        slots = [slot for slot, choices in wanted.choices.items() if choices]
-        advance(len(wanted.choices) - len(slots))
-        for bundle in self._bundles(slots, built.dropped):
-            subjects = self._subjects(index, built, model, {slot: wanted.choices[slot] for slot in bundle})
+        choices = {slot: each for slot, each in wanted.choices.items() if each}
+        advance(len(wanted.choices) - len(choices))
+        for bundle in self._bundles(choices, built.dropped):
+            subjects = self._subjects(index, built, model, {slot: choices[slot] for slot in bundle})
             self._run(model, subjects, self.folds[index].test, before, wanted.limit)
             for subject in subjects:
-                for choice, rows in subject.changes.items():
-                    yield (subject.slot, choice), np.stack(rows)
+                for choice in list(subject.changes):
+                    yield (subject.slot, choice), np.stack(subject.changes.pop(choice))
             advance(len(bundle))
 
     def _run(
@@ -224,13 +225,17 @@ class Meter:
     def _affordable_fits(self) -> int:
         return max(_LEAST_FITS, int(MOST_MACS / max(1, count_macs(self.network.model))))
 
-    def _bundles(self, slots: Sequence[int], dropped: frozenset[str]) -> Iterator[list[int]]:
+    def _bundles(self, choices: Mapping[int, Sequence[int]], dropped: frozenset[str]) -> Iterator[list[int]]:
         """Slots that are measured in one pass: what they keep in memory has a bound."""
         session = 8 * count_parameters(self.network.model)
         bundle: list[int] = []
         used = 0
-        for slot in slots:
-            size = session + sum(24 * layer.blocks * (layer.columns + 1) ** 2 for layer in self._layers(slot, dropped))
+        for slot, each in choices.items():
+            layers = self._layers(slot, dropped)
+            moments = sum(24 * layer.blocks * (layer.columns + 1) ** 2 for layer in layers)
+            # Each choice has its own weights.
+            weights = sum(4 * layer.blocks * layer.outputs * (layer.columns + 1) for layer in layers)
+            size = session + moments + len(each) * weights
             if bundle and used + size > _BUNDLE_BYTES:
                 yield bundle
                 bundle, used = [], 0
