@@ -47,6 +47,7 @@ class BranchReport:
 class PruningReport:
     """``loss``: measured on samples that the fit has not seen (cross-fit), None without data; ``loss_name``: its kind.
 
+    It is slightly optimistic: the search, the second look and the choice of compensation all went by these samples.
     ``whole``: groups that were left whole, with reasons. ``notes``: sentences that the user should read. ``branches``:
     those that were dropped.
     """

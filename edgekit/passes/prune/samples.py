@@ -50,6 +50,12 @@ def evenly(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
     return samples if len(samples) <= most else [samples[index] for index in _spread(len(samples), most)]
 
 
+def evenly_first(count: int, most: int) -> list[int]:
+    """All indices below ``count``, those first that ``evenly`` takes."""
+    first = _spread(count, most)
+    return [*first, *sorted(set(range(count)) - set(first))]
+
+
 def _spread(count: int, most: int) -> list[int]:
     taken = min(count, most)
     return [index * count // taken for index in range(taken)]

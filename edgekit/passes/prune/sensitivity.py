@@ -24,7 +24,7 @@ from edgekit.passes.prune.network import Array, Sample, Suffix, Weights, activat
 from edgekit.passes.prune.options import Options
 from edgekit.passes.prune.readers import GroupReaders, own_weight
 from edgekit.passes.prune.removal import Removed
-from edgekit.passes.prune.samples import Fold, evenly
+from edgekit.passes.prune.samples import Fold, evenly, evenly_first
 from edgekit.progress import Advance
 
 Key = tuple[int, int]
@@ -35,7 +35,7 @@ Change = NDArray[np.float32]
 
 _BUNDLE_BYTES = 256 * 2**20
 _EARLY = 8
-"""After so many samples of a half, what costs more than `_HOPELESS` times the limit is given up."""
+"""After so many samples of a half, evenly spread, what costs more than `_HOPELESS` times the limit is given up."""
 _HOPELESS = 2.0
 _LEAST_FITS = 32
 _WORKERS = 2
@@ -113,13 +113,15 @@ class Meter:
     ) -> Iterator[tuple[Key, Change]]:
         model = with_weights(self.network.model, built.weights)
         choices = {slot: each for slot, each in wanted.choices.items() if each}
+        order = evenly_first(len(before), _EARLY)
+        samples, place = [self.folds[index].test[each] for each in order], np.argsort(order)
         advance(len(wanted.choices) - len(choices))
         for bundle in self._bundles(choices, built.dropped):
             subjects = self._subjects(index, built, model, {slot: choices[slot] for slot in bundle})
-            self._run(model, subjects, self.folds[index].test, before, wanted.limit)
+            self._run(model, subjects, samples, before[order], wanted.limit)
             for subject in subjects:
                 for choice in list(subject.changes):
-                    yield (subject.slot, choice), np.stack(subject.changes.pop(choice))
+                    yield (subject.slot, choice), np.stack(subject.changes.pop(choice))[place]
             advance(len(bundle))
 
     def _run(

@@ -15,7 +15,7 @@ from edgekit.passes.prune.samples import halves
 from edgekit.passes.prune.selection import Selection
 from edgekit.passes.prune.sensitivity import Meter, Wanted
 from tests.passes.prune.groups.graphs import graph
-from tests.passes.prune.test_pruning import samples
+from tests.passes.prune.test_pruning import Samples, samples
 
 
 def shortcut(scale: float = 1.0) -> ir.Model:
@@ -49,11 +49,11 @@ def product() -> ir.Model:
     )
 
 
-def meter_of(model: ir.Model, orders: Mapping[str, np.ndarray]) -> Meter:
+def meter_of(model: ir.Model, orders: Mapping[str, np.ndarray], data: Samples | None = None) -> Meter:
     channels = find_channel_groups(model)
     network = Network(model, channels, find_branches(model, channels))
     options = find_options(channels, network.branches, 8)
-    return Meter(network, options, OutputLoss(model), halves(samples(model, 16), 16), [orders, orders])
+    return Meter(network, options, OutputLoss(model), halves(data or samples(model, 16), 128), [orders, orders])
 
 
 def built_on_folds(meter: Meter, selection: Selection) -> list[Built]:
@@ -112,3 +112,23 @@ def test_makers_that_two_groups_lose_stay_without_both(state: dict[str, int], na
     wanted = meter.rows(built_on_folds(meter, Selection(after)))
     assert np.allclose(found, wanted, atol=2e-3)
     assert not np.allclose(meter.rows(built_on_folds(meter, Selection(state))), wanted, atol=2e-2)
+
+
+def test_samples_sorted_by_class_are_given_up_no_earlier_than_mixed_ones() -> None:
+    halved = np.kron(np.eye(2), np.eye(8)).astype(np.float32) * 3
+    model = graph(
+        "(float[1,16] x) => (float[1,4] y) { h = Gemm(x, w) r = Relu(h) y = Gemm(r, v) }", w=halved, v=(16, 4)
+    )
+    rng = np.random.default_rng(0)
+    # Of the units that go first only the first class, a fifth of the samples, has any.
+    data = [{"x": np.concatenate([np.zeros((1, 8)), rng.random((1, 8))], 1).astype(np.float32)} for _ in range(80)]
+    data[:16] = [{"x": np.roll(sample["x"], 8)} for sample in data[:16]]
+    meter = meter_of(model, {"h": np.arange(16)}, data)
+    built = built_on_folds(meter, Selection())
+    before = meter.rows(built)
+    change = meter.changes(built, before, Wanted({0: [1]}, lambda key: np.inf), lambda done: None)[0, 1]
+    limit = float(meter.loss.against(before).losses(change[None])[0])
+    found = meter.changes(built, before, Wanted({0: [1]}, lambda key: limit), lambda done: None)
+    assert np.array_equal(found[0, 1], change)
+    wanted = meter.rows(built_on_folds(meter, Selection({"h": 8})))
+    assert np.allclose(before + change, wanted, atol=1e-4)
