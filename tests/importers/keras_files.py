@@ -36,10 +36,13 @@ def sequential() -> keras.Model:
 
 
 def functional() -> keras.Model:
-    """Two inputs, three outputs (two of one shared layer), a nested model, a grouped convolution, GELU."""
+    """Two inputs, three outputs (two of one shared layer), a nested model, a grouped convolution, GELU, a padded pool."""
     left, right = keras.Input((8, 8, 4), name="left"), keras.Input((8, 8, 4), name="right")
     inner_in = keras.Input((8, 8, 4))
-    inner = keras.Model(inner_in, layers.Activation("gelu")(layers.Conv2D(4, 3, groups=2)(inner_in)), name="inner")
+    inner_out = layers.Activation("gelu")(layers.Conv2D(4, 3, groups=2)(inner_in))
+    # Zeros in front of a maximum of negative numbers, which onnxruntime's optimizations take for minus infinity.
+    inner_out = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(layers.Rescaling(1.0, offset=-2.0)(inner_out)))
+    inner = keras.Model(inner_in, inner_out, name="inner")
     shared = layers.Dense(3, name="head")
     pool = layers.GlobalAveragePooling2D()
     a, b = pool(inner(left)), pool(inner(right))
