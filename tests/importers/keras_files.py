@@ -36,7 +36,7 @@ def sequential() -> keras.Model:
 
 
 def functional() -> keras.Model:
-    """Two inputs, three outputs (two of one shared layer), a nested model, a grouped convolution, GELU, a padded pool."""
+    """Two inputs, three outputs (two of one shared layer), a nested model, a grouped convolution, GELU, padding."""
     left, right = keras.Input((8, 8, 4), name="left"), keras.Input((8, 8, 4), name="right")
     inner_in = keras.Input((8, 8, 4))
     inner_out = layers.Activation("gelu")(layers.Conv2D(4, 3, groups=2)(inner_in))
