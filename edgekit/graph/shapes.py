@@ -18,6 +18,12 @@ Constants = dict[ir.Value, np.ndarray[Any, Any]]
 _SHAPE_DATA_ELEMENTS = 1024
 """Constants up to this many elements may be shapes, axes, pads or scales, so shape inference gets to see them."""
 
+SHAPE_OF_FIRST = ("GroupNormalization", "MeanVarianceNormalization")
+"""All operators of the pinned opset without a shape inference of their own (they are functions): output = first input.
+
+ONNX infers nothing for one whose body depends on its inputs (GroupNormalization), not even over a whole graph.
+"""
+
 _LARGEST_GROWTH = 64 * 2**20
 """Bytes that a computed constant may have although its inputs are smaller (Expand, Tile, ConstantOfShape, Range...)."""
 
@@ -75,6 +81,12 @@ def _size(value: ir.Value) -> int | None:
 
 
 def _infer_node(node: ir.Node, constants: Constants, opset: int) -> None:
+    if is_op(node, *SHAPE_OF_FIRST):
+        source = input_of(node, 0)
+        if source is not None and source.type is not None:
+            node.outputs[0].type = ir.TensorType(source.type.dtype)
+            node.outputs[0].shape = source.shape.copy() if source.shape is not None else None
+        return
     if not onnx.defs.has(node.op_type, opset, node.domain):
         return
     types: dict[str, onnx.TypeProto] = {}

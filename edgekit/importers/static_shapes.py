@@ -1,6 +1,6 @@
 """Static shapes for every value: ONNX's shape inference, and folding of the shape computations it cannot follow."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import onnx
 from edgekit.errors import ModelError
 from edgekit.graph import IR_VERSION, OPSET
 from edgekit.graph.onnxruntime import load_onnxruntime
+from edgekit.graph.shapes import SHAPE_OF_FIRST
 from edgekit.importers.loops import unroll_loops
 from edgekit.importers.skeleton import subgraphs
 
@@ -48,10 +49,32 @@ def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     for graph in subgraphs(proto.graph):
         del graph.value_info[:]
     try:
-        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        return _by_onnx(proto, strict=False)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"types or shapes contradict each other: {reason}; export the model again") from error
+
+
+def _by_onnx(proto: onnx.ModelProto, *, strict: bool) -> onnx.ModelProto:
+    """ONNX's inference, with an Identity in place of every operator that it knows no shape of."""
+    unknown = {index: node.op_type for index, node in enumerate(_nodes(proto)) if node.op_type in SHAPE_OF_FIRST}
+    _rename(proto, dict.fromkeys(unknown, "Identity"))
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=True)
+    finally:
+        _rename(proto, unknown)
+    _rename(inferred, unknown)
+    return inferred
+
+
+def _nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [node for graph in subgraphs(proto.graph) for node in graph.node]
+
+
+def _rename(proto: onnx.ModelProto, op_types: Mapping[int, str]) -> None:
+    if op_types:
+        for index, node in enumerate(_nodes(proto)):
+            node.op_type = op_types.get(index, node.op_type)
 
 
 def _is_static(graph: onnx.GraphProto) -> bool:
@@ -73,7 +96,7 @@ def _check_output(value: onnx.ValueInfoProto, proto: onnx.ModelProto) -> None:
     if _static_shape(value) is not None:
         return
     try:
-        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        _by_onnx(proto, strict=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f'the shape of output "{value.name}" cannot be inferred: {reason}') from error

@@ -22,6 +22,14 @@ def test_a_new_input_shape_reaches_everything() -> None:
     assert static_shape(model.graph.outputs[0]) == (1, 2, 20, 30)
 
 
+@pytest.mark.parametrize("norm", ["GroupNormalization<num_groups = 2>(r, s, t)", "MeanVarianceNormalization(r)"])
+def test_operators_that_are_functions_have_the_shape_of_what_they_read(norm) -> None:
+    constants = {"s": noise(4), "t": noise(4)} if "Group" in norm else {}
+    model = build({"x": (1, 4, 8, 9)}, "y", f"r = Relu(x)\nn = {norm}\ny = GlobalMaxPool(n)", **constants)
+    assert static_shape(model.graph.node(1).outputs[0]) == (1, 4, 8, 9)
+    assert static_shape(model.graph.outputs[0]) == (1, 4, 1, 1)
+
+
 def test_an_unknown_shape_is_an_error_that_names_the_value() -> None:
     model = build({"x": (1, 3)}, "y", "y = NonZero(x)")
     with pytest.raises(ModelError, match="'y'"):

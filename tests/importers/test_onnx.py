@@ -189,6 +189,31 @@ def test_functions_are_inlined(save_model: SaveModel) -> None:
     assert_same_as_file(model, path, {"x": X[:, 0, 0, :4]})
 
 
+@pytest.mark.parametrize(
+    ("norm", "constants"),
+    [
+        (helper.make_node("GroupNormalization", ["c", "s", "t"], ["n"], num_groups=4), ["s", "t"]),
+        (helper.make_node("MeanVarianceNormalization", ["c"], ["n"], axes=[2, 3]), []),
+    ],
+)
+def test_operators_without_shape_inference_have_shapes(
+    norm: onnx.NodeProto, constants: list[str], save_model: SaveModel
+) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        norm,
+        helper.make_node("Shape", ["n"], ["shape"]),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Expand", ["r", "shape"], ["y"]),
+    ]
+    weights = {"w": WEIGHT, **{name: RANDOM.normal(size=8).astype(np.float32) for name in constants}}
+    path = save_model(nodes, {"x": ["N", 3, "H", 8]}, {"y": ["N", 8, None, 6]}, weights, opset=21, ir_version=10)
+    model = import_model(path, input_shapes={"x": (1, 3, 10, 8)}).model
+    assert dynamic_values(model) == []
+    assert [node.op_type for node in model.graph][:2] == ["Conv", norm.op_type]
+    assert_same_as_file(model, path, {"x": np.concatenate([X, X[:, :, :2]], axis=2)})
+
+
 def test_custom_operators_are_all_named(save_model: SaveModel) -> None:
     nodes = [
         helper.make_node("FusedGelu", ["x"], ["a"], name="gelu_1", domain="com.microsoft"),
