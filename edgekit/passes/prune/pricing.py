@@ -1,6 +1,6 @@
 """From measured changes to prices: what is worth measuring, on how many samples, and prices around a state found."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,6 +23,8 @@ LEAST_TESTS = 32
 MOST_MACS = 2e13
 """Multiply-accumulates that all options together may take: some minutes on two cores."""
 _MOST_BYTES = 512 * 2**20
+_TABLES = 2
+"""Changes in memory together: those around the float network, and those around a state of it."""
 _FEW = frozenset({1, 2, 4, 6})
 """Choices left of a slot where all would take too long: 7/8, 3/4, 1/2 and 1/4."""
 _NEAREST = 4
@@ -61,7 +63,7 @@ def plan(network: Network, options: Options, macs: Callable[[int], int], width: 
     def total() -> int:
         return sum(len(each) * work[slot] for slot, each in choices.items())
 
-    rows = _MOST_BYTES // max(1, 4 * width * len(options.choices))
+    rows = _MOST_BYTES // max(1, _TABLES * 4 * width * len(options.choices))
     tests = int(np.clip(min(MOST_MACS / max(1, total()), rows), LEAST_TESTS, MOST_TESTS))
     note = None
     if total() * tests > MOST_MACS:
@@ -87,6 +89,7 @@ class Pricer:
     progress: Progress
     _changes: dict[Key, Change] = field(default_factory=dict)
     _given_up: bool = True
+    _rest: dict[Key, Change] = field(default_factory=dict)
 
     @cached_property
     def reference(self) -> Rows:
@@ -116,9 +119,35 @@ class Pricer:
             self._given_up = False
         return self._table(self._changes, np.zeros_like(self.reference), _no_limit)
 
+    def whole_table(self) -> Table | None:
+        """With the slots that the plan leaves whole, too; None when there are none, or measuring them takes too long.
+
+        When all their choices would, the last one of each has to do.
+        """
+        slots = {slot: len(self.meter.options.slots[slot].kept) for slot in self.left_whole}
+        for choices in (
+            {slot: range(1, count + 1) for slot, count in slots.items()},
+            {s: [n] for s, n in slots.items()},
+        ):
+            work = sum(len(each) * self.meter.macs(slot) for slot, each in choices.items()) * len(self.reference)
+            if not self._rest and 0 < work <= MOST_MACS:
+                nothing = whole(self.meter.network)
+                built = [nothing for _ in self.meter.folds]
+                self._rest = self._run(built, self.reference, Wanted(choices, _no_limit))
+        self.full_table()
+        changes = {**self._changes, **self._rest}
+        return self._table(changes, np.zeros_like(self.reference), _no_limit) if self._rest else None
+
+    @cached_property
+    def left_whole(self) -> list[int]:
+        """Slots of which the plan measures no choice."""
+        slots = self.meter.options.slots
+        return [slot for slot, choices in self.plan.choices.items() if slots[slot].kept and not choices]
+
     def alone(self, key: Key) -> float | None:
         """What one option adds to the float network's loss; None when it was not measured."""
-        return float(self.comparison.losses(self._changes[key][None])[0]) if key in self._changes else None
+        change = self._changes.get(key, self._rest.get(key))
+        return None if change is None else float(self.comparison.losses(change[None])[0])
 
     def table_around(self, state: State, built: Sequence[Built], rows: Rows) -> Table:
         """Around ``state``, whose networks (one for each fold) give ``rows``: what is chosen may be restored.
@@ -131,9 +160,11 @@ class Pricer:
         options = self.meter.options
         restored = {slot: around.pop((slot, 0)) for slot in np.flatnonzero(state).tolist()}
         changes: dict[Key, Change] = {}
-        for (slot, choice), change in around.items():
+        while around:
+            (slot, choice), change = around.popitem()
             cleared = [other for other in restored if options.conflicts[slot, other]]
-            changes[slot, choice] = change - sum(restored[other] for other in [slot, *cleared] if other in restored)
+            change -= sum(restored[other] for other in [slot, *cleared] if other in restored)
+            changes[slot, choice] = change
         for slot, change in restored.items():
             changes[slot, int(state[slot])] = -change
         hidden = {key: self._changes[key] for key in self._changes if self._is_hidden(key[0], state)}
@@ -179,18 +210,17 @@ class Pricer:
             for cost in (self.costs.macs, self.costs.parameters)
         )
 
-    def _table(self, changes: Mapping[Key, Change], base: Rows, limit: Callable[[Key], float]) -> Table:
+    def _table(self, changes: dict[Key, Change], base: Rows, limit: Callable[[Key], float]) -> Table:
+        """Of those that cost at most their limit; ``changes`` are views of the table's then, so none is there twice."""
         options = self.meter.options
         losses = {key: float(self.comparison.losses(change[None])[0]) for key, change in changes.items()}
         fine = {key for key, loss in losses.items() if loss <= limit(key)}
         kept = options.where(lambda index: options.choices[index] in fine)
-        stacked = _stacked((changes[key] for key in options.choices if key in fine), base)
+        stacked = np.empty((len(fine), *base.shape), np.float32)
+        for index, key in enumerate(key for key in options.choices if key in fine):
+            stacked[index] = changes[key]
+            changes[key] = stacked[index]
         return Table(kept, Prices(self.comparison, base, stacked))
-
-
-def _stacked(changes: Iterable[Change], like: Rows) -> Change:
-    found = list(changes)
-    return np.stack(found) if found else np.zeros((0, *like.shape), np.float32)
 
 
 def _no_limit(key: Key) -> float:
