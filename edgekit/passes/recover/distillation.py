@@ -62,8 +62,8 @@ class Distillation:
 
     @property
     def loss_name(self) -> str:
-        """Of the judging loss."""
-        return "relative squared error" if self._outputs.logits is None else "KL divergence"
+        """Of the judging loss without labels; nats are at temperature 1."""
+        return "relative squared error" if self._outputs.logits is None else "KL (nats)"
 
     @property
     def classes(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The whole of recovery on one page: data, networks, learning-rate trials, one descent, the better of two models."""
+"""The whole of recovery on one page: data, networks, learning-rate trials, one descent, the best of all seen."""
 
 import math
 import time
@@ -30,6 +30,8 @@ _TRIAL_SHARE = 0.05
 _LEAST_TRIAL = 20
 _AS_GOOD = 1.1
 """ResNet-8, 30 steps: 1e-3 gives 0.164, 3e-3 0.174, 1e-2 0.189; of 3,000 steps 3e-3 gives 0.099 and 1e-2 0.101."""
+_SHORT = 5
+"""A run of fewer times the steps of a trial is too short to be better off with a larger rate."""
 _EVALUATIONS = 40
 _USABLE = 0.9
 """Of the time limit: steps get slower when others use the machine."""
@@ -89,15 +91,17 @@ def recover(
     network = Network(start or student, "pruned network", train=True)
     training = _training(network, teacher, (fitted, held_back), settings)
     descent = _descend(training, network.weights(), settings, begin + settings.time_limit_s, progress or Silent())
-    run = descent.run
-    improved = run.loss < descent.start_loss * (1 - _LEAST_GAIN)
+    run, best = descent.run, descent.best
+    improved = best.loss < descent.start_loss * (1 - _LEAST_GAIN)
     report = RecoveryReport(
         improved=improved,
         loss_name=training.loss_name,
         start_loss=descent.start_loss,
-        best_loss=run.loss if improved else descent.start_loss,
-        learning_rate=descent.rate,
+        best_loss=best.loss if improved else descent.start_loss,
+        learning_rate=descent.best_rate if improved else descent.rate,
         trials=descent.trials,
+        trial_steps=descent.trial_steps,
+        from_trial=improved and best is not run,
         steps=run.steps,
         planned_steps=descent.planned_steps,
         epochs=round(run.steps * training.batch_size / len(fitted), 1),
@@ -108,7 +112,7 @@ def recover(
         stopped=run.stopped,
         seconds=time.monotonic() - begin,
     )
-    return Recovered(replace_weights(start or student, run.weights) if improved else student, report)
+    return Recovered(replace_weights(start or student, best.weights) if improved else student, report)
 
 
 def _require_same_interface(student: ir.Model, teacher: ir.Model) -> None:
@@ -146,49 +150,80 @@ def _training(
 
 @dataclass(frozen=True, slots=True)
 class _Descent:
+    """``run`` is the long one, at ``rate``; ``best``, at ``best_rate``, had the least loss of all runs and trials."""
+
     start_loss: float
     trials: tuple[tuple[float, float], ...]
+    trial_steps: int
     rate: float
     planned_steps: int
     run: Run
+    best: Run
+    best_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``steps`` are those that ``wanted`` becomes where the time does not allow more."""
+
+    wanted: int
+    steps: int
+    trial_steps: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the time decides."""
+        return self.steps < self.wanted
 
 
 def _descend(
     training: Training, start: Weights, settings: RecoverySettings, deadline: float, progress: Progress
 ) -> _Descent:
-    """Try each learning rate for a short while, then descend with the best."""
+    """Try each learning rate for a short while, then descend with the best; what a trial found may stay the best."""
     with progress.stage("recovery: looking at the start"):
         start_loss = training.held_back_loss()
-        steps, cut = _planned_steps(training, settings, deadline)
-    trial_steps = max(_LEAST_TRIAL, round(_TRIAL_SHARE * steps))
-    rates = settings.learning_rates
-    total = steps + (trial_steps * len(rates) if len(rates) > 1 else 0)
+        plan = _plan(training, settings, deadline)
+    rates = settings.learning_rates if len(settings.learning_rates) > 1 else ()
+    total = plan.steps + plan.trial_steps * len(rates)
     with progress.stage("recovering", total) as advance:
         counted = _Counted(advance)
-        trials = tuple(
-            (rate, training.run(start, Schedule(rate, trial_steps, 1, deadline), counted).loss)
-            for rate in (rates if len(rates) > 1 else ())
-        )
-        rate = _chosen_rate(trials) if trials else rates[0]
-        run = training.run(start, Schedule(rate, steps, _EVALUATIONS, deadline), counted)
+        tried = [(rate, training.run(start, Schedule(rate, plan.trial_steps, 1, deadline), counted)) for rate in rates]
+        trials = tuple((rate, run.loss) for rate, run in tried)
+        rate = chosen_rate(trials, plan) if trials else settings.learning_rates[0]
+        run = training.run(start, Schedule(rate, plan.steps, _EVALUATIONS, deadline), counted)
         advance(total - counted.done)
-    stopped = Stopped.TIME_LIMIT if cut and run.stopped is Stopped.FINISHED else run.stopped
-    return _Descent(start_loss, trials, rate, steps, replace(run, stopped=stopped))
+    if plan.is_cut and run.stopped is Stopped.FINISHED:
+        run = replace(run, stopped=Stopped.TIME_LIMIT)
+    best_rate, best = min([(rate, run), *tried], key=lambda each: each[1].loss)
+    return _Descent(start_loss, trials, plan.trial_steps if trials else 0, rate, plan.wanted, run, best, best_rate)
 
 
-def _chosen_rate(trials: Sequence[tuple[float, float]]) -> float:
-    """The largest that did about as well as the best: a long run is better off with a larger rate than a short one."""
+def chosen_rate(trials: Sequence[tuple[float, float]], plan: Plan) -> float:
+    """The largest that did about as well as the best: a long run is better off with a larger rate than a short one.
+
+    Where the time allows no long run it is the best.
+    """
     best = min(loss for _, loss in trials)
-    return max(rate for rate, loss in trials if loss <= best * _AS_GOOD)
+    tolerated = best if plan.is_cut and plan.steps < _SHORT * plan.trial_steps else best * _AS_GOOD
+    return max(rate for rate, loss in trials if loss <= tolerated)
 
 
-def _planned_steps(training: Training, settings: RecoverySettings, deadline: float) -> tuple[int, bool]:
-    """How many steps the settings want, or as many as the time allows; and whether it was the time that decided."""
+def _plan(training: Training, settings: RecoverySettings, deadline: float) -> Plan:
+    """How many steps the settings want, or as many as the time allows beside the trials."""
     wanted = settings.steps or min(MOST_STEPS, settings.epochs * training.steps_per_epoch)
-    trials = _TRIAL_SHARE * len(settings.learning_rates) if len(settings.learning_rates) > 1 else 0.0
+    rates = len(settings.learning_rates) if len(settings.learning_rates) > 1 else 0
     seconds = max(training.seconds_per_step(), 1e-6)
-    possible = int(_USABLE * (deadline - time.monotonic()) / seconds / (1 + trials))
-    return (wanted, False) if possible >= wanted else (max(1, possible), True)
+    possible = max(1, int(_USABLE * (deadline - time.monotonic()) / seconds))
+    return divided(wanted, possible, rates)
+
+
+def divided(wanted: int, possible: int, rates: int) -> Plan:
+    """``possible`` steps for a trial of each of ``rates`` and the run; at most half of a short time goes to trials."""
+    share = int(possible / (1 + _TRIAL_SHARE * rates))
+    trial = max(_LEAST_TRIAL, round(_TRIAL_SHARE * min(wanted, share)))
+    if rates and trial * rates + wanted > possible:
+        trial = max(1, min(trial, possible // (2 * rates)))
+    return Plan(wanted, max(1, min(wanted, possible - trial * rates)), trial)
 
 
 class _Counted:

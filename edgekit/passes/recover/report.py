@@ -18,7 +18,8 @@ class RecoveryReport:
     """``loss_name`` is what the losses are: of the held-back samples, which were not trained on.
 
     ``improved``: False when nothing better than the start was found, and the start is what was given back.
-    ``trials``: the held-back loss after a short run with each learning rate. ``planned_steps``: of the schedule.
+    ``trials``: the held-back loss after a run of ``trial_steps`` with each learning rate; ``from_trial``: the best
+    weights were those of one of them. ``steps`` were made in the long run, of the ``planned_steps`` that were wanted.
     ``epochs``: passes over the fitted samples. ``seconds`` is for people: it is not in the JSON, which two runs share.
     """
 
@@ -28,6 +29,8 @@ class RecoveryReport:
     best_loss: float
     learning_rate: float
     trials: tuple[tuple[float, float], ...]
+    trial_steps: int
+    from_trial: bool
     steps: int
     planned_steps: int
     epochs: float
@@ -46,9 +49,21 @@ class RecoveryReport:
                 f"recovery found nothing better than the start ({self.loss_name} {self.start_loss:.4g} "
                 f"on {self.held_back_samples} held-back samples); the pruned network is as it was"
             )
+        steps = f"a trial of {self.trial_steps}" if self.from_trial else f"{self.steps}"
         return (
             f"recovery: {self.loss_name} {self.start_loss:.4g} -> {self.best_loss:.4g} on {self.held_back_samples} "
-            f"held-back samples, {self.steps} steps at {self.learning_rate:g}, {self.seconds:.0f} s ({self.stopped})"
+            f"held-back samples, {steps} steps at {self.learning_rate:g}, {self.seconds:.0f} s ({self.stopped})"
+        )
+
+    @property
+    def warning(self) -> str | None:
+        """What the user should know when the time limit cut the training."""
+        if self.stopped is not Stopped.TIME_LIMIT:
+            return None
+        steps = f"{self.steps:,} step{'' if self.steps == 1 else 's'} of {self.planned_steps:,} planned"
+        return (
+            f"recovery was cut short: the time limit allowed {steps}, and another run gives other weights "
+            "(--recover-minutes allows more)"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +74,8 @@ class RecoveryReport:
             "start_loss": self.start_loss,
             "best_loss": self.best_loss,
             "learning_rate": self.learning_rate,
+            "trial_steps": self.trial_steps,
+            "from_trial": self.from_trial,
             "trials": [{"learning_rate": rate, "loss": loss} for rate, loss in self.trials],
             "steps": self.steps,
             "planned_steps": self.planned_steps,

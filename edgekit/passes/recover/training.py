@@ -111,6 +111,7 @@ class Training:
         self._student, self._distillation, self._settings = student, distillation, settings
         self._tf = student.tf
         self._fitted, held_back = data
+        self._labelled = held_back.labels is not None and distillation.classes is not None and settings.label_weight > 0
         self.batch_size = min(settings.batch_size or 1, len(self._fitted))
         self._variables = list(student.variables.values())
         self._adam = Adam(self._tf, self._variables)
@@ -119,8 +120,11 @@ class Training:
 
     @property
     def loss_name(self) -> str:
-        """Of the held-back loss."""
-        return self._distillation.loss_name
+        """Of the held-back loss: what is added up, and whether the student rounds."""
+        name = self._distillation.loss_name
+        if self._labelled:
+            name += f" + {self._settings.label_weight:g} x cross-entropy of the labels"
+        return name if self._settings.quantization is None else f"{name}, rounded as int8"
 
     @property
     def steps_per_epoch(self) -> int:

@@ -74,6 +74,20 @@ def test_the_best_of_several_learning_rates_goes_on() -> None:
     assert [rate for rate, _ in report.trials] == [1e-6, 1e-2, 10.0]
 
 
+def test_what_a_trial_found_is_not_lost() -> None:
+    settings = replace(QUICK, steps=1, learning_rates=(1e-2, 3e-2))
+    recovered = recover(worse(teacher()), teacher(), samples(40), settings)
+    report = recovered.report
+    best = min(loss for _, loss in report.trials)
+    assert report.from_trial and report.improved and report.trial_steps == 20
+    assert report.best_loss == best < report.start_loss
+    assert (report.learning_rate, best) in report.trials
+    assert "a trial of 20 steps" in report.sentence and report.warning is None
+    held = [samples(40)[index] for index in held_back_indices(40, settings)]
+    taught, given = (outputs(model, held) for model in (teacher(), recovered.model))
+    np.testing.assert_allclose(divergence(taught, given), report.best_loss, rtol=1e-3)
+
+
 def test_without_a_gain_for_long_it_stops() -> None:
     settings = replace(QUICK, learning_rates=(30.0,), patience=0.05)
     report = recover(worse(teacher()), teacher(), samples(40), settings).report
@@ -85,7 +99,9 @@ def test_the_time_limit_cuts() -> None:
     settings = replace(QUICK, steps=10**7, time_limit_s=5.0, patience=1.0)
     report = recover(worse(teacher()), teacher(), samples(40), settings).report
     assert report.stopped is Stopped.TIME_LIMIT
-    assert report.steps <= report.planned_steps < 10**7
+    assert report.steps < report.planned_steps == 10**7
+    assert report.warning is not None and f"{report.steps:,} step" in report.warning
+    assert "of 10,000,000 planned" in report.warning
     assert report.best_loss <= report.start_loss
 
 
