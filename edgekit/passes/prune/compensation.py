@@ -47,25 +47,36 @@ def _correct(network: Network, built: Built, samples: Sequence[Sample]) -> Built
 
 
 PLAIN = Way("consumers re-fitted (optimal brain surgeon)", _as_built)
-_REFITS = tuple(
-    Way(f"consumers and all later layers re-fitted (damping {damping:g})", _refit(damping)) for damping in (1e-3, 1e-1)
-)
-_CORRECTION = Way("consumers re-fitted, means and deviations of all later layers matched", _correct)
+NOTHING = Way("nothing re-fitted", _as_built)
+_NONE_COULD = "no layer that reads removed channels could be re-fitted: nothing but their zeros stands for them there"
+_DAMPINGS = (1e-3, 1e-1)
+
+
+def _ways(*, solved: bool, refit: bool) -> tuple[Way, ...]:
+    """``solved``: consumers have been re-fitted; ``refit``: there is enough to re-fit all later layers too."""
+    if refit:
+        layers = "consumers and all later layers" if solved else "all later layers"
+        return tuple(Way(f"{layers} re-fitted (damping {damping:g})", _refit(damping)) for damping in _DAMPINGS)
+    # A re-fit matches the means too.
+    matched = "means and deviations of all later layers matched"
+    return (Way(f"consumers re-fitted, {matched}" if solved else matched, _correct),)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The best way, and its loss on samples that it has not seen."""
+    """The best way, and its loss on samples that it has not seen; ``note``: what of it people should know."""
 
     way: Way
     loss: float
+    note: str | None = None
 
 
 def choose(meter: Meter, comparison: Comparison, built: Sequence[Built], plain: float, progress: Progress) -> Judged:
     """The way with the least loss; simpler ones win ties. ``built``: for each fold; ``plain``: its loss as it is."""
-    best = Judged(PLAIN, plain)
-    # A re-fit matches the means too.
-    ways = _REFITS if _has_enough(meter, built) else (_CORRECTION,)
+    solved = any(each.solved for each in built)
+    note = _NONE_COULD if not solved and any(each.removed.any() for each in built) else None
+    best = Judged(PLAIN if solved else NOTHING, plain, note)
+    ways = _ways(solved=solved, refit=_has_enough(meter, built))
     with progress.stage("compensating", len(ways) * len(built)) as advance:
         for way in ways:
             changed = []
@@ -74,7 +85,7 @@ def choose(meter: Meter, comparison: Comparison, built: Sequence[Built], plain: 
                 advance(1)
             loss = meter.loss_of(comparison, changed)
             if loss < _MARGIN * best.loss:
-                best = Judged(way, loss)
+                best = Judged(way, loss, note)
     return best
 
 

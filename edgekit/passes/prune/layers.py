@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from edgekit.graph.queries import attribute, constant_value, input_of, is_op, shape_of, single_consumer, static_shape
 from edgekit.passes.prune.network import Array, Weights
 
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -54,15 +56,23 @@ class Layer:
         weight = matrix[..., :-1] / alpha
         if self.node.op_type == "MatMul" or (self.node.op_type == "Gemm" and not attribute(self.node, "transB")):
             weight = weight.reshape(self.outputs, self.columns).T
-        found = {self.weight.name or "": np.ascontiguousarray(weight.reshape(shape), np.float32)}
+        found = {self.weight.name or "": _rounded(weight.reshape(shape), self.weight)}
         if self.bias is not None:
             bias = (matrix[..., -1] / beta).reshape(shape_of(self.bias))
-            found[self.bias.name or ""] = np.ascontiguousarray(bias, np.float32)
+            found[self.bias.name or ""] = _rounded(bias, self.bias)
         return found
 
 
+def _rounded(array: NDArray[np.float64], like: ir.Value) -> Array:
+    """In the type of ``like``; what it cannot hold is its largest number."""
+    assert like.dtype is not None
+    kind = like.dtype.numpy()
+    most = np.finfo(kind).max
+    return np.ascontiguousarray(np.clip(array, -most, most), kind)
+
+
 def layer_of(node: ir.Node) -> Layer | None:
-    """The node as a layer; None for other ops, and where the weight or bias is not a plain float32 constant."""
+    """The node as a layer; None for other ops, and where the weight or bias is not a plain constant of floats."""
     if not is_op(node, "Conv", "Gemm", "MatMul"):
         return None
     source, weight = input_of(node, 0), input_of(node, 1)
@@ -107,7 +117,7 @@ def _is_bias(value: ir.Value, outputs: int) -> bool:
 
 
 def _is_plain(value: ir.Value) -> bool:
-    return value.is_initializer() and not value.is_graph_input() and value.dtype == ir.DataType.FLOAT
+    return value.is_initializer() and not value.is_graph_input() and value.dtype in _FLOATS
 
 
 def _array(value: ir.Value, weights: Weights) -> Array:

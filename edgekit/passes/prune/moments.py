@@ -104,6 +104,9 @@ class InputMoments:
     def update(self, source: Array, target: Array | None = None) -> None:
         """Add one sample: the node's input and, where wanted, what its output should be (bias included)."""
         layer = self.layer
+        # Sums of products leave float16's range soon.
+        source = np.asarray(source, np.float32)
+        target = None if target is None else np.asarray(target, np.float32)
         if layer.node.op_type == "Conv":
             for index in range(source.shape[0]):
                 wanted = None if target is None else target[index].reshape(layer.blocks, layer.outputs, -1)

@@ -89,6 +89,7 @@ class Pruner:
         self._costs = CostModel(model, channels, self._network.branches)
         self._options = find_options(channels, self._network.branches, scheme.channel_multiple)
         self._ranker = Ranker(self._network, self._importance, scheme.seed, scales or {})
+        self._notes += self._ranker.notes
         self._measured: Measured | None = None
         if len(self._samples) >= LEAST_TO_FIT:
             self._measured = Measured(
@@ -144,6 +145,8 @@ class Pruner:
         notes = list(self._notes)
         if self._measured is not None:
             notes += self._measured.notes
+        if outcome is not None and outcome.judged.note is not None:
+            notes.append(outcome.judged.note)
         return PruningReport(
             importance=str(self._importance),
             macs_before=count_macs(model),

@@ -12,9 +12,12 @@ from edgekit.passes.prune.importance import KINDS, rank
 from edgekit.passes.prune.importance.activation import shares
 from edgekit.passes.prune.importance.evidence import Evidence, Scores
 from edgekit.passes.prune.network import Sample
-from edgekit.passes.prune.samples import LEAST_TO_FIT
+from edgekit.passes.prune.samples import LEAST_TO_FIT, evenly
 from edgekit.passes.prune.scheme import ImportanceName, PruningScheme
 from edgekit.passes.prune.surgeon import Unfitted
+
+MOST_TAYLOR_SAMPLES = 256
+"""Each needs a gradient of the whole network."""
 
 
 def usable_importance(scheme: PruningScheme, samples: int) -> tuple[ImportanceName, list[str]]:
@@ -46,8 +49,19 @@ class Ranker:
     seed: int
     scales: Mapping[str, NDArray[np.float64]]
 
+    @property
+    def notes(self) -> list[str]:
+        """What the importance could not say of this model."""
+        if self.importance is not ImportanceName.BN_SCALE:
+            return []
+        found = rank(self.importance, Evidence(self.network.model, self.network.channels, None, self.scales, self.seed))
+        count = len(found.by_norm)
+        return [f'no BatchNormalization for {count} groups: ordered by "l2"'] if count else []
+
     def orders(self, samples: Sequence[Sample]) -> Orders:
         """Of the groups whose channels are not chosen while they are eliminated, as ``samples`` tell (if any)."""
+        if self.importance is ImportanceName.TAYLOR:
+            samples = evenly(samples, MOST_TAYLOR_SAMPLES)
         evidence = Evidence(self.network.model, self.network.channels, samples or None, self.scales, self.seed)
         if self.importance is not ImportanceName.OBS:
             return rank(self.importance, evidence).orders

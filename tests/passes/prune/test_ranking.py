@@ -4,12 +4,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from edgekit.passes.prune import ranking
 from edgekit.passes.prune.build import Built, Network, build
 from edgekit.passes.prune.groups import find_channel_groups
-from edgekit.passes.prune.importance import activation
+from edgekit.passes.prune.importance import Ranking, activation
 from edgekit.passes.prune.importance.evidence import Evidence
 from edgekit.passes.prune.network import Sample
-from edgekit.passes.prune.ranking import Ranker
+from edgekit.passes.prune.ranking import MOST_TAYLOR_SAMPLES, Ranker
 from edgekit.passes.prune.scheme import ImportanceName
 from edgekit.passes.prune.selection import Selection
 from edgekit.passes.prune.surgeon import Unfitted
@@ -73,3 +74,29 @@ def test_where_all_consumers_are_fitted_nothing_is_said() -> None:
     unet = two_readers(UNET, (16, 4, 2, 2), 0)
     told = obs(Network(unet, find_channel_groups(unet), ()), samples(unet, 4))
     assert list(told) == ["a"] and isinstance(told["a"], Unfitted)
+
+
+def test_groups_without_a_scale_are_told() -> None:
+    model = two_readers(UNET, (16, 4, 2, 2), 0)
+    network = Network(model, find_channel_groups(model), ())
+    told = Ranker(network, ImportanceName.BN_SCALE, 0, {}).notes
+    assert told == ['no BatchNormalization for 1 groups: ordered by "l2"']
+    assert Ranker(network, ImportanceName.BN_SCALE, 0, {"a": np.ones(16)}).notes == []
+    assert Ranker(network, ImportanceName.OBS, 0, {}).notes == []
+
+
+def test_gradients_are_taken_of_some_samples_spread_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = two_readers(UNET, (16, 4, 2, 2), 0)
+    network, data = Network(model, find_channel_groups(model), ()), samples(model, 1) * (2 * MOST_TAYLOR_SAMPLES)
+    data = [dict(sample, index=np.array(index)) for index, sample in enumerate(data)]
+    given: list[list[int]] = []
+
+    def watched(name: ImportanceName, evidence: Evidence) -> Ranking:
+        assert evidence.samples is not None
+        given.append([int(sample["index"]) for sample in evidence.samples])
+        return Ranking({})
+
+    monkeypatch.setattr(ranking, "rank", watched)
+    for name in (ImportanceName.TAYLOR, ImportanceName.ACTIVATION):
+        Ranker(network, name, 0, {}).orders(data)
+    assert given == [list(range(0, len(data), 2)), list(range(len(data)))]

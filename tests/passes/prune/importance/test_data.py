@@ -9,7 +9,7 @@ import pytest
 from edgekit.graph.queries import constant_value
 from edgekit.passes.prune.groups import WeightUse
 from edgekit.passes.prune.importance import activation, taylor
-from edgekit.passes.prune.importance.evidence import Evidence
+from edgekit.passes.prune.importance.evidence import Evidence, powers
 from edgekit.passes.prune.network import Sample, activations
 from tests.passes.prune.importance.networks import chain, evidence, samples, scale
 from tests.passes.prune.networks import Builder
@@ -38,6 +38,11 @@ def test_activation_is_the_energy_that_reaches_the_consumers_weights() -> None:
     assert array is not None
     expected = energy * (array.astype(np.float64) ** 2).sum(axis=(0, 2, 3))
     np.testing.assert_allclose(activation.scores(known)["n0_Conv"], expected / expected.mean(), rtol=1e-5)
+
+
+def test_powers_of_float16_do_not_overflow() -> None:
+    array = np.full((2, 300), 300.0, np.float16)
+    np.testing.assert_array_equal(powers(array, 0, 2), [300 * 90_000.0] * 2)
 
 
 def test_a_channel_that_never_fires_goes_first() -> None:
