@@ -45,9 +45,9 @@ class Parts:
     channel_multiple: int
 
     def smallest(self) -> Selection:
-        """All that can be removed."""
+        """All that can be removed: the fewest multiply-accumulates."""
         options = find_options(self.groups, self.branches, self.channel_multiple)
-        return options.selection(options.smallest())
+        return options.selection(options.smallest(lambda each: self.costs.macs(each.kept, each.dropped)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _curve(group: ChannelGroup, widths: Sequence[int], parts: Parts, saved: Call
 
 def _widths(group: ChannelGroup, parts: Parts) -> tuple[int, ...]:
     """Which of the numbers of units that may stay are timed, ascending; none of a group that hardly counts."""
-    choices = kept_units(group, parts.channel_multiple)
+    choices = kept_units(parts.groups, group, parts.channel_multiple)
     if not choices or 1 - parts.costs.macs({group.name: choices[-1]}) / parts.costs.macs({}) < _LEAST_SHARE:
         return ()
     wanted = [share * len(group.units) for share in _WIDTHS]

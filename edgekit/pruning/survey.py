@@ -78,7 +78,7 @@ def survey_channels(graph: ir.Model, channel_multiple: int) -> ChannelSurvey:
         for group in found.groups
     )
     options = find_options(found, branches, channel_multiple)
-    smallest = options.selection(options.smallest())
+    smallest = options.selection(options.smallest(lambda each: costs.macs(each.kept, each.dropped)))
     return ChannelSurvey(
         groups,
         tuple(

@@ -7,6 +7,7 @@ from functools import cached_property
 from edgekit.passes.prune.build import Built, Network, Orders, build
 from edgekit.passes.prune.compensation import Judged, choose
 from edgekit.passes.prune.cost import CostModel
+from edgekit.passes.prune.filling import filled
 from edgekit.passes.prune.loss import OutputLoss, Rows
 from edgekit.passes.prune.network import Sample, activations
 from edgekit.passes.prune.options import Options
@@ -30,11 +31,15 @@ Cost = Callable[[Selection], float]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What to remove, the full-size network fitted on all samples, and its loss on samples that a fit has not seen."""
+    """What to remove, the full-size network fitted on all samples, and its loss on samples that a fit has not seen.
+
+    ``notes``: what was left out of the measurement.
+    """
 
     selection: Selection
     built: Built
     judged: Judged
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Measured:
 
     @cached_property
     def pricer(self) -> Pricer:
-        """The prices, with what could not be measured in ``notes``."""
+        """The prices of what can be measured in time."""
         names = [value.name or "" for value in self._network.model.graph.outputs]
         (outputs,) = activations(self._network.model, names, self._samples[:1])
         width = len(self.loss.row(outputs))
@@ -78,11 +83,6 @@ class Measured:
         folds: tuple[Fold, ...] = halves(self._samples, planned.tests)
         meter = Meter(self._network, self._options, self.loss, folds, [self._ranker.orders(fold.fit) for fold in folds])
         return Pricer(meter, self._costs, planned, self._progress)
-
-    @property
-    def notes(self) -> list[str]:
-        """What was left out of the measurement."""
-        return [] if self.pricer.plan.note is None else [self.pricer.plan.note]
 
     def alone(self, name: str, kept: int, *, branch: bool) -> float | None:
         """What keeping so many units of a group, or dropping a branch, alone adds to the loss; None: not measured."""
@@ -97,12 +97,7 @@ class Measured:
 
     def prune(self, cost: Cost, limit: float) -> Outcome:
         """The least loss that costs at most ``limit``; that everything at its smallest does is known."""
-        selection, foretold = (
-            self._found(self.pricer.table(), cost, limit)
-            or self._found(self.pricer.full_table(), cost, limit)
-            or (self._options.selection(self._options.smallest()), 0.0)
-        )
-        attempt = self._attempt(selection)
+        attempt, foretold = self._first(cost, limit)
         if self._removed(selection) >= SECOND_LOOK or attempt.loss > _SURPRISE * foretold:
             attempt = min(attempt, self._second_look(attempt, cost, limit), key=lambda each: each.loss)
         judged = choose(self.pricer.meter, self.pricer.comparison, attempt.built, attempt.loss, self._progress)
@@ -110,7 +105,33 @@ class Measured:
             built = build(self._network, attempt.selection, self._samples, self._orders)
             built = judged.way.apply(self._network, built, self._samples)
             advance(1)
-        return Outcome(attempt.selection, built, judged)
+        return Outcome(attempt.selection, built, judged, self._notes(attempt.selection))
+
+    def _first(self, cost: Cost, limit: float) -> tuple[_Attempt, float]:
+        """What the prices around the float network lead to, and the loss that they foretell."""
+        found = self._found(self.pricer.table(), cost, limit) or self._found(self.pricer.full_table(), cost, limit)
+        table = None if found else self.pricer.whole_table()
+        if table is not None:
+            found = self._found(table, cost, limit)
+        if found is not None:
+            return self._attempt(found[0]), found[1]
+        selections = filled(self._options, table or self.pricer.full_table(), cost, limit)
+        smallest = self._options.selection(self._options.smallest(cost))
+        attempts = [self._attempt(selection) for selection in selections or [smallest]]
+        return min(attempts, key=lambda each: each.loss), 0.0
+
+    def _notes(self, selection: Selection) -> list[str]:
+        """What was left out of the measurement, and what it was cut by then."""
+        if self.pricer.plan.note is None:
+            return []
+        names = [self._options.slots[slot].name for slot in self.pricer.left_whole]
+        cut = [name for name in names if name in selection.kept]
+        blind = [name for name in cut if self.alone(name, selection.kept[name], branch=False) is None]
+        if blind:
+            return [
+                f"the budget needs residual streams, which take too long to measure: {', '.join(blind)} by cost alone"
+            ]
+        return [] if cut else [self.pricer.plan.note]
 
     def _found(self, table: Table, cost: Cost, limit: float) -> tuple[Selection, float] | None:
         with self._progress.stage("searching", 1) as advance:

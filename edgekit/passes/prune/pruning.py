@@ -18,7 +18,7 @@ from edgekit.passes.prune.finishing import shrink
 from edgekit.passes.prune.groups import WholeChannels, find_channel_groups
 from edgekit.passes.prune.measured import Measured, Outcome
 from edgekit.passes.prune.network import Sample
-from edgekit.passes.prune.options import find_options
+from edgekit.passes.prune.options import find_options, misaligned
 from edgekit.passes.prune.ranking import Ranker, usable_importance
 from edgekit.passes.prune.report import BranchReport, GroupReport, PruningReport
 from edgekit.passes.prune.samples import LEAST_TO_FIT, gather
@@ -36,13 +36,15 @@ class Budget:
     """What must be met.
 
     ``cost`` gives what a selection costs (multiply-accumulates, bytes, milliseconds): it must be at most ``limit``.
-    ``unit`` and ``flag`` are for messages: "MACs", "bytes", "ms"; "--prune 0.25".
+    ``unit`` and ``flag`` are for messages: "MACs", "bytes", "ms"; "--prune 0.25". ``spell``: what a selection costs, as
+    people write it; None: four digits and the unit.
     """
 
     cost: Callable[[Mapping[str, int], frozenset[str]], float]
     limit: float
     unit: str
     flag: str
+    spell: Callable[[Selection], str] | None = None
 
     def of(self, selection: Selection) -> float:
         """What a selection costs."""
@@ -110,14 +112,13 @@ class Pruner:
         goal = budget if isinstance(budget, Budget) else _share(budget, self._costs)
         if goal.of(Selection()) <= goal.limit:
             return self._finished(Selection(), None)
-        smallest = self._options.selection(self._options.smallest())
+        smallest = self._options.selection(self._options.smallest(goal.of))
         if goal.of(smallest) > goal.limit:
-            raise _unreachable(goal, goal.of(smallest), self._network.channels.whole)
+            raise _unreachable(goal, smallest, self._network.channels.whole)
         if self._measured is not None:
             outcome = self._measured.prune(goal.of, goal.limit)
             return self._finished(outcome.selection, outcome)
-        groups = self._network.channels.groups
-        found = uniform(groups, self._scheme.channel_multiple, goal.of, goal.limit)
+        found = uniform(self._network.channels, self._scheme.channel_multiple, goal.of, goal.limit)
         return self._finished(found or smallest, None)
 
     def fitted(self, pruned: Pruned, samples: Iterable[Sample]) -> ir.Model | None:
@@ -143,10 +144,11 @@ class Pruner:
     def _report(self, small: ir.Model, selection: Selection, outcome: Outcome | None) -> PruningReport:
         model, channels = self._network.model, self._network.channels
         notes = list(self._notes)
-        if self._measured is not None:
-            notes += self._measured.notes
+        if outcome is not None:
+            notes += outcome.notes
         if outcome is not None and outcome.judged.note is not None:
             notes.append(outcome.judged.note)
+        notes += self._misaligned(selection)
         return PruningReport(
             importance=str(self._importance),
             macs_before=count_macs(model),
@@ -165,6 +167,15 @@ class Pruner:
                 if branch.name in selection.dropped
             ],
         )
+
+    def _misaligned(self, selection: Selection) -> list[str]:
+        gone = {node for branch in selection.dropped for node in self._network.branch(branch).nodes}
+        multiple = self._scheme.channel_multiple
+        return [
+            f"{node}: {after} of {before} channels are left, which is no multiple of {multiple}: none could be"
+            for node, (before, after) in misaligned(self._network.channels, selection, multiple).items()
+            if node not in gone
+        ]
 
     def _groups(self, selection: Selection) -> list[GroupReport]:
         gone = {name for branch in selection.dropped for name in self._network.branch(branch).groups}
@@ -215,12 +226,16 @@ def _share(ratio: float, costs: CostModel) -> Budget:
     return Budget(costs.macs, (1 - ratio) * costs.macs({}), "MACs", f"--prune {ratio:g}")
 
 
-def _unreachable(goal: Budget, least: float, whole: Iterable[WholeChannels]) -> GateError:
-    before = goal.of(Selection())
+def _unreachable(goal: Budget, smallest: Selection, whole: Iterable[WholeChannels]) -> GateError:
     if goal.unit == "MACs":
-        text = f"{goal.flag}: at most {_floored(1 - least / before)} % of the MACs can be removed from this model"
+        share = _floored(1 - goal.of(smallest) / goal.of(Selection()))
+        text = f"{goal.flag}: at most {share} % of the MACs can be removed from this model"
     else:
-        text = f"{goal.flag}: at least {least:,.4g} {goal.unit} of {before:,.4g} are left of this model"
+        least, before = (
+            f"{goal.of(each):,.4g} {goal.unit}" if goal.spell is None else goal.spell(each)
+            for each in (smallest, Selection())
+        )
+        text = f"{goal.flag}: at least {least} of {before} are left of this model"
     largest = sorted(whole, key=lambda each: -each.channels)[:_REASONS]
     stay = [f"{each.node} stays whole with {each.channels} channels ({each.reason})" for each in largest]
     return GateError("; ".join([text, *stay]))

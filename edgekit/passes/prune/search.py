@@ -172,7 +172,7 @@ def search(options: Options, prices: Prices, cost: Callable[[Selection], float],
     starts = [work.greedy(start) for start in (_additive(work), nothing)]
     found = [start for start in starts if start is not None]
     if not found:
-        smallest = options.smallest()
+        smallest = options.smallest(work.cost)
         if work.cost_of(smallest) > limit:
             return None
         found = [smallest]

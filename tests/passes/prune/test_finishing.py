@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from edgekit.errors import EdgekitError
-from edgekit.passes.prune import finishing
+from edgekit.passes.prune import finishing, removal
 from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.build import Built, Network
 from edgekit.passes.prune.finishing import shrink
@@ -39,10 +39,9 @@ def halved(network: Network) -> Built:
 
 def broken(monkeypatch: pytest.MonkeyPatch, change: Callable[[ir.Model], None]) -> None:
     """What removal gives is changed."""
-    remove = finishing.remove
 
     def wrong(*given: object) -> ir.Model:
-        model = remove(*given)  # type: ignore[arg-type]
+        model = removal.remove(*given)  # type: ignore[arg-type]
         change(model)
         return model
 
@@ -91,6 +90,6 @@ def test_numbers_that_removal_makes_infinite_are_noticed() -> None:
     groups = find_channel_groups(model)
     whole = Network(model, groups, ())
     built = halved(whole)
-    built.weights["v"][:] = 0  # type: ignore[index]
+    built.weights["v"][:] = 0
     with pytest.raises(EdgekitError, match=r"output 'y': .*not finite where the whole one's are"):
         shrink(whole, built, (), POSITIVE)

@@ -122,4 +122,12 @@ def test_dropping_a_branch_restores_what_is_inside_and_the_other_way_round() -> 
     dropped = options.chosen(state, branch, 1)
     assert options.selection(dropped) == Selection({"group1": 2}, frozenset({"branch0"}))
     assert options.selection(options.chosen(dropped, inside, 1)) == Selection({"group0": 2, "group1": 2})
-    assert options.selection(options.smallest()) == Selection({"group1": 1}, frozenset({"branch0"}))
+
+
+def test_the_smallest_has_a_branch_dropped_and_the_rest_at_its_least() -> None:
+    options = blocks(2, 2, branches=1)
+    saved = savings(options, np.random.default_rng(0))
+    cost = cost_by(options, saved)
+    least = options.smallest(cost)
+    assert cost(options.selection(least)) == min(cost(options.selection(state)) for state in states(options))
+    assert options.selection(least) == Selection({"group1": 1}, frozenset({"branch0"}))
