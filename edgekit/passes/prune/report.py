@@ -25,7 +25,7 @@ class GroupReport:
             "name": self.name,
             "before": self.before,
             "after": self.after,
-            "loss": self.loss,
+            "loss": _not_negative(self.loss),
             "dropped": self.dropped,
         }
 
@@ -40,7 +40,7 @@ class BranchReport:
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"name": self.name, "add": self.add, "loss": self.loss}
+        return {"name": self.name, "add": self.add, "loss": _not_negative(self.loss)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class PruningReport:
             "macs_after": self.macs_after,
             "parameters_before": self.parameters_before,
             "parameters_after": self.parameters_after,
-            "loss": self.loss,
+            "loss": _not_negative(self.loss),
             "loss_name": self.loss_name,
             "compensation": self.compensation,
             "groups": [group.to_json() for group in self.groups],
@@ -81,3 +81,8 @@ class PruningReport:
             "whole": [{"node": node, "channels": channels, "reason": reason} for node, channels, reason in self.whole],
             "notes": list(self.notes),
         }
+
+
+def _not_negative(loss: float | None) -> float | None:
+    """A divergence is at least 0: what is below is rounding."""
+    return None if loss is None else max(0.0, loss)
