@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import onnx_ir as ir
@@ -22,6 +23,14 @@ REPRODUCIBLE = "SOURCE_DATE_EPOCH"
 
 _ANYTHING = Gate.of_max_drop(100)
 """What is only shown must load and give finite outputs, nothing more."""
+
+
+class Speed(StrEnum):
+    """What the timing tells of the pruned artifact, beside the unpruned one."""
+
+    FASTER = "faster"
+    NOT_SHOWN = "not shown to be faster"
+    NOT_FASTER = "not faster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +60,13 @@ class ComparedArtifact:
     ratio_ci: tuple[float, float] | None = None
 
     @property
-    def pays(self) -> bool | None:
-        """Whether it is faster beyond doubt: its interval ends below 1; None when that is not known."""
+    def speed(self) -> Speed | None:
+        """Faster beyond doubt when the interval ends below 1; None when nothing was timed."""
         if self.ratio is None:
             return None
-        return (self.ratio if self.ratio_ci is None else self.ratio_ci[1]) < 1
+        if self.ratio >= 1:
+            return Speed.NOT_FASTER
+        return Speed.FASTER if self.ratio_ci is None or self.ratio_ci[1] < 1 else Speed.NOT_SHOWN
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
@@ -67,6 +78,7 @@ class ComparedArtifact:
         if self.ratio is not None:
             document["latency_ratio"] = self.ratio
             document["latency_ratio_ci"] = None if self.ratio_ci is None else list(self.ratio_ci)
+            document["speed"] = str(self.speed)
         return document
 
 
@@ -82,11 +94,13 @@ class Comparison:
         return {"float": self.float_.to_json(), "artifacts": [each.to_json() for each in self.artifacts]}
 
     def notes(self) -> Iterator[str]:
-        """What a user should read: where pruning does not pay."""
+        """What a user should read: where pruning does not pay, or is not shown to."""
         for each in self.artifacts:
-            if each.pays is False and each.ratio is not None:
-                interval = "" if each.ratio_ci is None else f" ({each.ratio_ci[0]:.2f} to {each.ratio_ci[1]:.2f})"
-                yield f"{each.path}: pruning does not pay here: {each.ratio:.2f}x of the unpruned latency{interval}"
+            if each.ratio is None or each.speed is Speed.FASTER:
+                continue
+            interval = "" if each.ratio_ci is None else f" ({each.ratio_ci[0]:.2f} to {each.ratio_ci[1]:.2f})"
+            told = "pruning does not pay here" if each.speed is Speed.NOT_FASTER else "not shown to be faster"
+            yield f"{each.path}: {told}: {each.ratio:.2f}x of the unpruned latency{interval}"
 
 
 @dataclass(frozen=True, slots=True)
