@@ -20,7 +20,7 @@ from edgekit.passes.prune.options import find_options, kept_units
 from edgekit.passes.prune.removal import remove
 from edgekit.passes.prune.selection import Selection
 from edgekit.progress import Progress
-from edgekit.pruning.goals import Goal
+from edgekit.pruning.goals import Goal, Reading
 from edgekit.pruning.timing import CAREFUL, SWIFT, Stopwatch
 
 _WIDTHS = (0.75, 0.5, 0.25)
@@ -76,6 +76,10 @@ class LatencyModel:
 
     def cost(self, kept: Mapping[str, int], dropped: frozenset[str]) -> float:
         """Milliseconds of the slowest artifact."""
+        return float(self.each_ms(kept, dropped).max())
+
+    def each_ms(self, kept: Mapping[str, int], dropped: frozenset[str]) -> Savings:
+        """Milliseconds of each artifact."""
         gone = {group for branch in dropped for group in self.inside[branch]}
         saved = np.zeros(len(self.base_ms))
         for branch in dropped:
@@ -83,7 +87,7 @@ class LatencyModel:
         for name, units in kept.items():
             if name not in gone:
                 saved = saved + self.groups[name].at(units)
-        return float((self.base_ms * (1 - saved)).max())
+        return self.base_ms * (1 - saved)
 
 
 class LatencyMeter:
@@ -95,6 +99,10 @@ class LatencyMeter:
         self._path_of = path_of
         contents = [artifact.staged_path.read_bytes() for artifact in unpruned]
         self._first = [contents.index(content) for content in contents]
+
+    def path(self, index: int) -> str:
+        """Of an artifact, as users know it."""
+        return self._unpruned[index].path
 
     def base_ms(self, stopwatch: Stopwatch, progress: Progress) -> Savings:
         """Milliseconds of each unpruned artifact."""
@@ -139,13 +147,18 @@ def measure_latency(parts: Parts, meter: LatencyMeter, stopwatch: Stopwatch, pro
 def latency_goal(limit_ms: float, model: LatencyModel, meter: LatencyMeter, stopwatch: Stopwatch) -> Goal:
     """``--max-latency``: the median of every artifact is at most that, of which a little is kept as a margin."""
 
-    def measure(artifacts: Sequence[StagedArtifact]) -> float:
-        return float((model.base_ms * meter.ratios(artifacts, stopwatch)).max()) / _MARGIN
+    def measure(artifacts: Sequence[StagedArtifact]) -> Reading:
+        each = model.base_ms * meter.ratios(artifacts, stopwatch) / _MARGIN
+        return Reading(float(each.max()), meter.path(int(each.argmax())))
 
     def cost(kept: Mapping[str, int], dropped: frozenset[str]) -> float:
         return model.cost(kept, dropped) / _MARGIN
 
-    return Goal(f"--max-latency {limit_ms:g}", "ms", limit_ms, float(model.base_ms.max()), cost, measure)
+    def binding(kept: Mapping[str, int], dropped: frozenset[str]) -> str:
+        return meter.path(int(model.each_ms(kept, dropped).argmax()))
+
+    flag = f"--max-latency {np.format_float_positional(limit_ms, trim='-')}"
+    return Goal(flag, "ms", limit_ms, float(model.base_ms.max()), cost, measure, binding)
 
 
 def _curve(group: ChannelGroup, widths: Sequence[int], parts: Parts, saved: Callable[[ir.Model], Savings]) -> "Curve":

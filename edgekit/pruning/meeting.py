@@ -9,7 +9,7 @@ from edgekit.artifacts import StagedArtifact
 from edgekit.errors import GateError
 from edgekit.passes.prune import Budget, Pruned
 from edgekit.passes.prune.selection import Selection
-from edgekit.pruning.goals import Goal
+from edgekit.pruning.goals import Goal, Reading
 
 ATTEMPTS = 4
 
@@ -31,17 +31,17 @@ def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Selec
     Raises GateError when a goal cannot be met, or has not been after so many attempts; it says what was reached.
     """
     aims = {goal.flag: goal.limit for goal in goals}
-    best: dict[str, float] = {}
+    best: dict[str, Reading] = {}
     for _ in range(ATTEMPTS):
         pruned = _prune(pruner, goals, aims, best)
         measured = _measured(goals, pruned, trial)
         best = {flag: min(value, best.get(flag, value)) for flag, value in measured.items()}
-        missed = [goal for goal in goals if measured.get(goal.flag, 0.0) > goal.limit]
+        missed = [goal for goal in goals if goal.flag in measured and measured[goal.flag].value > goal.limit]
         if not missed:
             return pruned
         for goal in missed:
             foretold = goal.cost(pruned.selection.kept, pruned.selection.dropped)
-            lower = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag])
+            lower = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag].value)
             # What cannot be aimed at is not asked for: all that can be removed is the last attempt.
             aims[goal.flag] = max(lower, goal.cost(smallest.kept, smallest.dropped))
     raise _not_met(goals, best)
@@ -59,7 +59,7 @@ def lower_aim(goal: Goal, aim: float, foretold: float, measured: float) -> float
     return min(least, goal.before - (goal.before - goal.limit) * foretold_saving / saving)
 
 
-def _prune(pruner: AnyPruner, goals: Sequence[Goal], aims: Mapping[str, float], best: Mapping[str, float]) -> Pruned:
+def _prune(pruner: AnyPruner, goals: Sequence[Goal], aims: Mapping[str, float], best: Mapping[str, Reading]) -> Pruned:
     try:
         return pruner.prune(_budget(goals, aims))
     except GateError as error:
@@ -76,7 +76,7 @@ def _budget(goals: Sequence[Goal], aims: Mapping[str, float]) -> Budget:
     """One budget of all goals: where there are several, the shares by which they are exceeded are added up."""
     if len(goals) == 1:
         (goal,) = goals
-        return Budget(goal.cost, aims[goal.flag], goal.unit, goal.flag)
+        return Budget(goal.cost, aims[goal.flag], goal.unit, goal.flag, _speller(goal))
 
     def cost(kept: Mapping[str, int], dropped: frozenset[str]) -> float:
         return 1.0 + sum(max(0.0, goal.cost(kept, dropped) - aims[goal.flag]) / goal.before for goal in goals)
@@ -84,16 +84,20 @@ def _budget(goals: Sequence[Goal], aims: Mapping[str, float]) -> Budget:
     return Budget(cost, 1.0, "of the budgets", " ".join(goal.flag for goal in goals))
 
 
-def _measured(goals: Sequence[Goal], pruned: Pruned, trial: Trial) -> dict[str, float]:
+def _speller(goal: Goal) -> Callable[[Selection], str]:
+    return lambda selection: goal.spell_reading(goal.foretell(selection.kept, selection.dropped))
+
+
+def _measured(goals: Sequence[Goal], pruned: Pruned, trial: Trial) -> dict[str, Reading]:
     if all(goal.measure is None for goal in goals):
         return {}
     artifacts = trial(pruned.model)
     return {goal.flag: goal.measure(artifacts) for goal in goals if goal.measure is not None}
 
 
-def _not_met(goals: Sequence[Goal], best: Mapping[str, float]) -> GateError:
-    missed = [goal for goal in goals if best.get(goal.flag, 0.0) > goal.limit] or list(goals)
+def _not_met(goals: Sequence[Goal], best: Mapping[str, Reading]) -> GateError:
+    missed = [goal for goal in goals if goal.flag in best and best[goal.flag].value > goal.limit] or list(goals)
     reached = "; ".join(
-        f"{goal.flag}: {goal.spell(best[goal.flag])} were reached" for goal in missed if goal.flag in best
+        f"{goal.flag}: {goal.spell_reading(best[goal.flag])} were reached" for goal in missed if goal.flag in best
     )
     return GateError(f"{reached}; nothing below could be; allow more, or choose a smaller model or precision")

@@ -2,9 +2,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekit.interface import Precision
-from edgekit.pruning.goals import share_goal, size_goal
+from edgekit.pruning.goals import Goal, share_goal, size_goal, spell_figure
 
 
 class Costs:
@@ -21,12 +23,13 @@ class Costs:
 class File:
     staged_path: Path
     precision: Precision
+    path: str
 
 
 def file(folder: Path, name: str, size: int, precision: Precision = Precision.INT8) -> File:
     path = folder / name
     path.write_bytes(bytes(size))
-    return File(path, precision)
+    return File(path, precision, f"x86-64/{name}")
 
 
 def test_a_share_of_the_work():
@@ -40,6 +43,11 @@ def test_the_largest_file_counts(tmp_path):
     goal = size_goal(3000, unpruned, unpruned, Costs())
     assert goal.before == 4200
     assert goal.cost({"g": 5}, frozenset()) == 2200
+    assert goal.spell_reading(goal.foretell({"g": 5}, frozenset())) == "2,200 bytes (x86-64/b)"
+    assert goal.binding({"g": 0}, frozenset()) == "x86-64/a"
+    assert list(goal.notes) == [
+        "--max-bytes 3000: every artifact has to meet it: 0.71x of the 4,200 bytes of x86-64/b, the largest unpruned"
+    ]
     assert goal.cost({"g": 1}, frozenset()) == 600, "of 4 bytes a parameter less is left than of 1 byte"
 
 
@@ -48,12 +56,27 @@ def test_what_the_real_file_has_more_than_the_draft_is_added(tmp_path):
     drafts = [file(tmp_path, "draft", 1300), file(tmp_path, "larger", 1010)]
     goal = size_goal(900, unpruned, drafts, Costs())
     assert goal.measure is not None
-    assert goal.measure([file(tmp_path, "p", 700), file(tmp_path, "q", 730)]) == 740
+    assert goal.measure([file(tmp_path, "p", 700), file(tmp_path, "q", 730)]) == (740, "x86-64/real")
 
 
 @pytest.mark.parametrize(
-    ("value", "spelt"), [(812345.2, "812,345 bytes"), (1.9345, "1.93 bytes"), (0.0412, "0.0412 bytes")]
+    ("value", "unit", "spelt"),
+    [
+        (812345.2, "bytes", "812,345 bytes"),
+        (31720, "bytes", "31,720 bytes"),
+        (1.9345, "ms", "1.93 ms"),
+        (0.0412, "ms", "0.0412 ms"),
+        (0.0000123, "ms", "0.0000123 ms"),
+        (999.7, "ms", "1,000 ms"),
+        (12.0, "ms", "12 ms"),
+    ],
 )
-def test_figures_are_spelt(tmp_path, value, spelt):
-    files = [file(tmp_path, "a", 10)]
-    assert size_goal(1, files, files, Costs()).spell(value) == spelt
+def test_figures_are_spelt_without_an_exponent(value, unit, spelt):
+    assert Goal("--max-bytes 1", unit, 1, 2, lambda kept, dropped: 1).spell(value) == spelt
+
+
+@given(st.floats(1e-6, 1e7))
+def test_three_digits_tell_the_figure(value):
+    spelt = spell_figure(value)
+    assert "e" not in spelt
+    assert float(spelt.replace(",", "")) == pytest.approx(value, rel=6e-3)

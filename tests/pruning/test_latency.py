@@ -24,6 +24,10 @@ class Timed:
     staged_path: Path
     ms: float
 
+    @property
+    def path(self) -> str:
+        return f"x86-64/{self.staged_path.name}"
+
 
 @dataclass
 class Clock:
@@ -98,7 +102,8 @@ def test_the_goal_keeps_a_margin_of_the_limit(parts, measured, tmp_path):
     assert goal.measure is not None
     assert not goal.is_met and goal.before == pytest.approx(2.8928)
     assert goal.cost({}, frozenset()) > goal.before
-    assert goal.measure(artifacts(tmp_path, parts.graph)) == goal.cost({}, frozenset())
+    assert goal.measure(artifacts(tmp_path, parts.graph)) == (goal.cost({}, frozenset()), "x86-64/a")
+    assert goal.foretell({}, frozenset()).path == "x86-64/a"
     assert latency_goal(3.0, model, meter, clock).is_met
 
 

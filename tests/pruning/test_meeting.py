@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import GateError
 from edgekit.passes.prune.selection import Selection
-from edgekit.pruning.goals import Goal
+from edgekit.pruning.goals import Goal, Reading
 from edgekit.pruning.meeting import ATTEMPTS, lower_aim, meet
 
 WHOLE = 1000.0
@@ -39,7 +39,10 @@ def goal(limit: float, measure=None, flag: str = "--max-bytes 1", weight: float 
     def cost(kept, dropped):
         return weight * kept.get("g", 1000)
 
-    return Goal(flag, "bytes", limit, weight * WHOLE, cost, measure)
+    def read(trial):
+        return Reading(measure(trial), "x86-64/toy.onnx")
+
+    return Goal(flag, "bytes", limit, weight * WHOLE, cost, measure and read)
 
 
 def run(pruner, goals):
@@ -74,7 +77,7 @@ def test_the_last_attempt_is_all_that_can_be_removed():
 
 
 def test_what_cannot_be_met_by_measure_says_what_was_reached():
-    with pytest.raises(GateError, match="--max-bytes 1: 950 bytes were reached") as caught:
+    with pytest.raises(GateError, match=r"--max-bytes 1: 950 bytes \(x86-64/toy\.onnx\) were reached") as caught:
         run(FakePruner(), [goal(800, lambda trial: 950.0)])
     assert caught.value.exit_code == 5
 
