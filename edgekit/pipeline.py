@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgekit.artifacts import StagedArtifact
 from edgekit.building import Builder, precision_of
 from edgekit.data import Samples, open_samples
-from edgekit.errors import DataError, ProfileError, UnsupportedError, UsageError
+from edgekit.errors import DataError, GateError, ProfileError, UnsupportedError, UsageError
 from edgekit.exporters import describe_unsupported, find_exporter
 from edgekit.importers import ImportedModel, import_model
 from edgekit.importers.sniff import identify
@@ -18,8 +18,9 @@ from edgekit.interface import IoType, Precision
 from edgekit.passes.canonicalize import canonicalize
 from edgekit.profiles.gate import Gate
 from edgekit.profiles.target import Target, load_target
+from edgekit.pruning.explanation import Explanation
 from edgekit.pruning.requirements import require_pruning
-from edgekit.pruning.stages import ADVICE, Pruning
+from edgekit.pruning.stages import Pruning
 from edgekit.release.manifest import FILE_NAME, Manifest
 from edgekit.release.records import record
 from edgekit.release.staging import staging
@@ -55,7 +56,8 @@ def export(model: str | PathLike[str], targets: str | Sequence[str], **keywords:
         network = pruning.prune_and_recover() if pruning else graph
         artifacts = builder.build(network, staged.path)  # calibrate, quantize, write
         judges = _judges(source, samples, evaluation)
-        verified = _verify(artifacts, source, judges, settings)
+        explanation = pruning.explain() if pruning else Explanation("", EXPORT_ADVICE)
+        verified = _verify(artifacts, source, judges, settings, explanation)
         compared = pruning.compare(verified, judges) if pruning else None
         manifest = record(source, graph, (samples, evaluation), verified, settings, compared)
         manifest.write(staged.path(FILE_NAME))
@@ -151,6 +153,7 @@ def _verify(
     source: ImportedModel,
     samples: LabelledSamples,
     settings: ExportSettings,
+    explanation: Explanation,
 ) -> list[tuple[StagedArtifact, Verified]]:
     classifies = is_classifier(source.model, samples.labels)
     subjects = [
@@ -165,7 +168,12 @@ def _verify(
         )
         for artifact in artifacts
     ]
-    advice = ADVICE if settings.pruning else EXPORT_ADVICE
+    advice = explanation.advice
     with settings.progress.stage("verifying", len(samples)) as advance:
-        verified = verify(subjects, source.model, samples, threads=settings.threads, advance=advance, advice=advice)
+        try:
+            verified = verify(subjects, source.model, samples, threads=settings.threads, advance=advance, advice=advice)
+        except GateError as error:
+            if not explanation.cause:
+                raise
+            raise GateError(f"{explanation.cause}; {error}") from error
     return list(zip(artifacts, verified, strict=True))

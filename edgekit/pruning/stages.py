@@ -1,6 +1,6 @@
 """The stages of pruning: what is to be met, prune, recover; and, when the artifacts are there, what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,9 +16,10 @@ from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.constants import separate_constants
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.importance.bn_scale import batch_norm_scales
-from edgekit.passes.recover.report import Stopped
+from edgekit.passes.recover.report import RecoveryReport
 from edgekit.pruning.comparison import Comparison, Reference, compare, is_reproducible, time_pairs, verify_unpruned
-from edgekit.pruning.goals import Goal, share_goal, size_goal
+from edgekit.pruning.explanation import Explanation, explain
+from edgekit.pruning.goals import Goal, share_goal, size_goal, spell_figure
 from edgekit.pruning.latency import LatencyMeter, Parts, latency_goal, measure_latency
 from edgekit.pruning.meeting import meet
 from edgekit.pruning.recovery import recover_network, require_recoverable
@@ -29,8 +30,8 @@ from edgekit.release.staging import Staging
 from edgekit.verification import Verified, random_samples
 from edgekit.verification.verification import LabelledSamples
 
-ADVICE = "remove less, allow more with --max-drop, or train it with --recover"
-"""What to do when a pruned artifact misses its gate."""
+_OVERSHOT = 0.005
+"""A share of the multiply-accumulates that is removed beyond what was asked, and worth a word."""
 
 
 class Pruning:
@@ -48,7 +49,7 @@ class Pruning:
         self._unpruned: Sequence[StagedArtifact] = ()
         self._network = graph
         self._report: PruningReport | None = None
-        self._recovery: Mapping[str, Any] | None = None
+        self._recovery: RecoveryReport | None = None
         self._notes: list[str] = []
 
     def prune_and_recover(self) -> ir.Model:
@@ -62,6 +63,7 @@ class Pruning:
         self._unpruned = replace(builder, what=" the unpruned network").build(self._graph, self._aside("unpruned"))
         quick = QuickBuilder(self._graph, self._sample, builder)
         goals = self._goals(quick)
+        self._notes += [note for goal in goals for note in goal.notes]
         if all(goal.is_met for goal in goals):
             met = "; ".join(f"{goal.flag}: it has {goal.spell(goal.before)}" for goal in goals)
             self._notes.append(f"nothing was removed, as the unpruned network meets the budget ({met})")
@@ -69,16 +71,17 @@ class Pruning:
         pruner = self._pruner()
         pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest())
         self._network, self._report = pruned.model, pruned.report
-        self._notes += pruned.report.notes
+        self._notes += [*pruned.report.notes, *self._overshot(goals, pruned.report)]
         if settings.recovery is not None:
             recovered = recover_network(pruner, pruned, self._graph, settings.recovery, builder)
-            self._network, self._recovery = recovered.model, recovered.report.to_json()
-            if recovered.report.stopped is Stopped.TIME_LIMIT:
-                self._notes.append(
-                    "the time limit decided how long was trained: another run gives other weights "
-                    "(--recover-minutes allows more)"
-                )
+            self._network, self._recovery = recovered.model, recovered.report
+            if recovered.report.warning is not None:
+                self._notes.append(recovered.report.warning)
         return self._network
+
+    def explain(self) -> Explanation:
+        """For when an artifact misses its gate."""
+        return explain(self._report, self._recovery, self._builder.samples, judged=self._export.eval is not None)
 
     def compare(
         self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples
@@ -88,7 +91,7 @@ class Pruning:
             "settings": self._settings.to_json()
             | {"importance": str(self._scheme.importance), "channel_multiple": self._scheme.channel_multiple},
             "report": None if self._report is None else self._report.to_json(),
-            "recovery": self._recovery,
+            "recovery": None if self._recovery is None else self._recovery.to_json(),
         }
         if self._report is not None:
             document |= self._compared(verified, judges).to_json()
@@ -135,6 +138,13 @@ class Pruning:
             goals.append(latency_goal(pruning.max_latency_ms, model, meter, self._stopwatch))
         return goals
 
+    def _overshot(self, goals: Sequence[Goal], report: PruningReport) -> Iterator[str]:
+        """Why more is gone than was asked; of several budgets another one may be the reason."""
+        removed, asked = 1 - report.macs_after / report.macs_before, self._settings.ratio
+        if len(goals) == 1 and asked is not None and removed - asked >= _OVERSHOT:
+            multiple = self._scheme.channel_multiple
+            yield f"asked {100 * asked:g} %, removed {100 * removed:.1f} %: channels go in multiples of {multiple}"
+
     def _compared(self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples) -> Comparison:
         artifacts = [artifact for artifact, _ in verified]
         self._require_small(artifacts)
@@ -164,13 +174,17 @@ class Pruning:
         for artifact in artifacts:
             size = artifact.staged_path.stat().st_size
             if limit is not None and size > limit:
-                raise GateError(f"{artifact.path}: has {size:,} bytes, at most {limit:,} wanted; lower --max-bytes")
+                raise GateError(
+                    f"{artifact.path}: has {size:,} bytes, at most {limit:,} wanted, although its first draft had "
+                    f"less: aim lower with --max-bytes {max(2 * limit - size, 1)}, or allow {size}"
+                )
 
     def _require_fast(self, artifacts: Sequence[StagedArtifact], paired: Sequence[Paired | None]) -> None:
         limit = self._settings.max_latency_ms
         for artifact, times in zip(artifacts, paired, strict=True):
             if limit is not None and times is not None and times.after_ms > limit:
                 raise GateError(
-                    f"{artifact.path}: takes {times.after_ms:.3g} ms, at most {limit:g} wanted, although its first "
-                    "draft took less: is this machine busy? export again, or with a lower --max-latency"
+                    f"{artifact.path}: takes {spell_figure(times.after_ms)} ms, at most {spell_figure(limit)} wanted, "
+                    "although its first draft took less: is this machine busy? export again, or with a lower "
+                    "--max-latency"
                 )
