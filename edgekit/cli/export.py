@@ -13,6 +13,17 @@ _PRUNE = "Prune"
 _RECOVER = "Recover what pruning lost"
 
 
+def parse_share(text: str) -> float:
+    """Raises typer.BadParameter, which says what a percentage is as a share."""
+    try:
+        return float(text)
+    except ValueError:
+        percent = text.strip().removesuffix("%").strip()
+        is_percent = text.strip() != percent and percent.replace(".", "", 1).isdecimal()
+        example = f"{float(percent) / 100:g}" if is_percent else "0.25"
+        raise typer.BadParameter(f"{text}: expected {example}, a share of the multiply-accumulates") from None
+
+
 @app.command()
 def export(
     model: Model,
@@ -44,7 +55,11 @@ def export(
     prune: Annotated[
         float | None,
         typer.Option(
-            "--prune", metavar="RATIO", help="Remove channels: this share of the MACs.", rich_help_panel=_PRUNE
+            "--prune",
+            metavar="RATIO",
+            parser=parse_share,
+            help="Remove channels: this share of the MACs.",
+            rich_help_panel=_PRUNE,
         ),
     ] = None,
     max_latency: Annotated[
@@ -105,12 +120,9 @@ def export(
     json_: Json = False,
 ) -> None:
     """Import, optimize, quantize, write every format of each target, verify, and write manifest.json."""
-    from edgekit import console, pipeline
-    from edgekit.console.export import show_export
+    from edgekit.settings import ExportKeywords, ExportSettings
 
-    manifest = pipeline.export(
-        model,
-        target,
+    keywords = ExportKeywords(
         calibration=calibration,
         eval=eval_,
         precision=str(precision),
@@ -130,8 +142,13 @@ def export(
         recover_minutes=recover_minutes,
         quantization_aware=quantization_aware,
         temperature=temperature,
-        progress=console.progress(),
     )
+    ExportSettings.of(model, keywords)  # what is typed wrong is told at once: the pipeline takes seconds to load
+
+    from edgekit import console, pipeline
+    from edgekit.console.export import show_export
+
+    manifest = pipeline.export(model, target, **ExportKeywords(**keywords, progress=console.progress()))
     show_export(manifest)
     if json_:
         console.print_json(manifest.to_json())

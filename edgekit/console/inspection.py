@@ -1,6 +1,6 @@
 """The tables of ``edgekit inspect``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -40,27 +40,41 @@ def show_inspection(found: "Inspection") -> None:
 
 
 def _show_channels(console: Console, channels: "ChannelSurvey") -> None:
-    groups = new_table("channel group", "#channels", "#units", "#MACs %", "made by", "read by")
-    for group in channels.groups:
-        groups.add_row(
-            group.name,
-            f"{group.channels:,}",
-            f"{group.units:,}",
-            f"{100 * group.macs_share:.1f}",
-            _some(group.producers),
-            _some(group.consumers),
-        )
-    console.print(groups)
+    if channels.groups:
+        groups = new_table("channel group", "#channels", "#units", "#MACs %", "made by", "read by")
+        for group in channels.groups:
+            groups.add_row(
+                group.name,
+                f"{group.channels:,}",
+                f"{group.units:,}",
+                f"{100 * group.macs_share:.1f}",
+                _some(group.producers),
+                _some(group.consumers),
+            )
+        console.print(groups)
     if channels.branches:
         branches = new_table("branch that can be dropped", "#MACs %", "added at")
         for branch in channels.branches:
             branches.add_row(branch.name, f"{100 * branch.macs_share:.1f}", branch.add)
         console.print(branches)
-    whole = new_table("left whole because", "#operators", "#channels", "first")
-    for reason, entries in channels.whole_by_reason().items():
-        whole.add_row(reason, f"{len(entries):,}", f"{sum(each.channels for each in entries):,}", entries[0].node)
-    console.print(whole)
-    console.print(f"all that can be removed is {100 * channels.most_share:.1f} % of the MACs")
+    if channels.whole:
+        whole = new_table("left whole because", "#operators", "#channels", "first")
+        for reason, entries in channels.whole_by_reason().items():
+            whole.add_row(reason, f"{len(entries):,}", f"{sum(each.channels for each in entries):,}", entries[0].node)
+        console.print(whole)
+    for line in _channel_notes(channels):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _channel_notes(channels: "ChannelSurvey") -> Iterator[str]:
+    if not channels.groups and not channels.branches:
+        yield "nothing can be removed of this model"
+        return
+    yield "MACs %: of the layers that make or read the channels, of all MACs; layers count for several groups"
+    # Rounded down, as the refusal of a budget is.
+    most = int(1000 * max(channels.most_share, 0.0)) / 10
+    multiples = f"channels go in multiples of {channels.channel_multiple}"
+    yield f"{multiples}, one multiple at least stays: all that can be removed is {most:g} % of the MACs"
 
 
 def _some(nodes: Sequence[str]) -> str:

@@ -7,6 +7,11 @@ from rich.console import Console
 
 from edgekit.console.terminal import new_table, spell_number
 
+_PAIRED = (
+    "median: of the sessions; ratio: the median of the sessions' own ratios, as each times both in turn, "
+    "and so not the quotient of the two medians"
+)
+
 
 def show_pruning(console: Console, pruning: Mapping[str, Any]) -> None:
     """``pruning`` is the manifest's."""
@@ -43,8 +48,10 @@ def _totals(pruning: Mapping[str, Any]) -> Iterator[str]:
         f"parameters {_change(report['parameters_before'], report['parameters_after'])}"
     )
     if report["loss"] is not None:
-        held_out = f"{report['loss_name']} {_spell_loss(report['loss'])} on samples that the fit has not seen"
-        yield f"{held_out}; compensation: {report['compensation']}"
+        held_out = (
+            f"{report['loss_name']} {_spell_loss(report['loss'])} (cross-fit: on samples that the fit has not seen)"
+        )
+        yield f"in float, against the source: {held_out}; compensation: {report['compensation']}"
     if report["whole"]:
         channels = sum(entry["channels"] for entry in report["whole"])
         whole = f"{channels:,} channels of {len(report['whole']):,} operators"
@@ -60,31 +67,43 @@ def _totals(pruning: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _recovery(report: Mapping[str, Any]) -> str:
-    held_back = f"{report['loss_name']} on {report['held_back_samples']} samples that were not trained on"
+    count = report["held_back_samples"]
+    held_back = f"{report['loss_name']} on {count} samples that were held back from fit and training"
     if not report["improved"]:
-        return f"recovery found nothing better than the start ({held_back}: {report['start_loss']:.3g})"
-    losses = f"{held_back}: {report['start_loss']:.3g} -> {report['best_loss']:.3g}"
-    steps = f"{report['steps']:,} of {report['planned_steps']:,} steps"
-    return f"recovered; {losses}; ended after {steps}: {report['stopped']}"
+        return f"recovery found nothing better than the start ({held_back}: {_spell_loss(report['start_loss'])})"
+    losses = f"{held_back}: {_spell_loss(report['start_loss'])} -> {_spell_loss(report['best_loss'])}"
+    steps = f"{report['steps']:,} of {report['planned_steps']:,} planned steps"
+    best = f", best in a trial of {report['trial_steps']} steps" if report["from_trial"] else ""
+    return f"recovered; {losses}; ended after {steps}: {report['stopped']}{best}"
 
 
 def _show_artifacts(console: Console, artifacts: list[Mapping[str, Any]]) -> None:
     both = [figures for artifact in artifacts for figures in (artifact["before"], artifact["after"])]
     shown = [key for key in ("top1", "top1_agreement", "median_ms") if any(key in figures for figures in both)]
-    names = {"top1": "#top-1 %", "top1_agreement": "#agreement %", "median_ms": "#ms"}
-    ratio = ("#ratio", "95 %") if "median_ms" in shown else ()
+    names = {"top1": "#top-1 %", "top1_agreement": "#agreement %", "median_ms": "#median"}
+    ratio = ("#ratio (paired)", "95 %") if "median_ms" in shown else ()
     table = new_table("artifact", "", "#KiB", *(names[key] for key in shown), *ratio)
     for artifact in artifacts:
         before, after = artifact["before"], artifact["after"]
         table.add_row(artifact["path"], "unpruned", *_figures(before, shown))
         table.add_row("", "pruned", *_figures(after, shown), *(_spell_ratio(artifact) if ratio else ()))
     console.print(table)
+    if ratio:
+        console.print(_PAIRED, markup=False, soft_wrap=True)
 
 
 def _figures(figures: Mapping[str, Any], shown: list[str]) -> Iterator[str]:
     yield f"{figures['bytes'] / 1024:,.1f}"
     for key in shown:
-        yield spell_number(figures.get(key), 3 if key == "median_ms" else 2)
+        yield spell_time(figures.get(key)) if key == "median_ms" else spell_number(figures.get(key))
+
+
+def spell_time(ms: float | None) -> str:
+    """Three digits that count: ``35.5 µs``, ``1.93 ms``."""
+    if ms is None:
+        return ""
+    value, unit = (ms, "ms") if float(f"{ms:.3g}") >= 1 else (1000 * ms, "µs")
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:#.3g}".rstrip(".") + f" {unit}"
 
 
 def _spell_ratio(artifact: Mapping[str, Any]) -> tuple[str, str]:
@@ -94,7 +113,7 @@ def _spell_ratio(artifact: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _spell_loss(loss: float | None) -> str:
-    return "" if loss is None else f"{loss:.3g}"
+    return "" if loss is None else f"{max(0.0, loss):.3g}"
 
 
 def _change(before: int, after: int) -> str:

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from edgekit.errors import EdgekitError
-from edgekit.progress import Advance, Progress, Silent
+from edgekit.progress import Advance, Progress
 
 if TYPE_CHECKING:
     from edgekit.runtimes import Delegation
@@ -52,9 +52,36 @@ class Bar:
             yield lambda steps: bars.advance(task, steps)
 
 
+_LONG = (
+    "measuring channel groups",
+    "searching",
+    "compensating",
+    "timing narrower networks",
+    "timing, before and after",
+    "recovery: looking at the start",
+    "recovering",
+)
+"""Stages that may take minutes."""
+
+
+class Lines:
+    """A Progress that prints one line for each stage that may take minutes, and nothing for the others."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    @contextmanager
+    def stage(self, description: str, total: int | None = None) -> Iterator[Advance]:
+        """Tell of the stage when it begins; of the same one again, only after another."""
+        if description.startswith(_LONG) and description != self._last:
+            error_console().print(f"{description} ...", markup=False, soft_wrap=True)
+            self._last = description
+        yield lambda steps: None
+
+
 def progress() -> Progress:
-    """Bars when stderr is a terminal, else silence: a log needs no control characters."""
-    return Bar() if sys.stderr.isatty() else Silent()
+    """Bars when stderr is a terminal, else a line for each long stage: a log needs no control characters."""
+    return Bar() if sys.stderr.isatty() else Lines()
 
 
 def print_json(document: object) -> None:

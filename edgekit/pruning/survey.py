@@ -40,12 +40,16 @@ class SurveyedBranch:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSurvey:
-    """``most_share``: the largest share of the multiply-accumulates that can be removed."""
+    """``most_share``: the largest share of the multiply-accumulates that can be removed.
+
+    ``channel_multiple``: channels go in multiples of it.
+    """
 
     groups: tuple[SurveyedGroup, ...]
     branches: tuple[SurveyedBranch, ...]
     whole: tuple[WholeChannels, ...]
     most_share: float
+    channel_multiple: int
 
     def whole_by_reason(self) -> Mapping[str, Sequence[WholeChannels]]:
         """What is left whole, by why."""
@@ -87,6 +91,7 @@ def survey_channels(graph: ir.Model, channel_multiple: int) -> ChannelSurvey:
         ),
         found.whole,
         1 - costs.macs(smallest.kept, smallest.dropped) / everything,
+        channel_multiple,
     )
 
 
