@@ -168,7 +168,8 @@ def pad(editor: GraphEditor, stripped: FloatGraph, node: ir.Node) -> None:
     begins, ends = [0] * rank, [0] * rank
     for axis, begin, end in zip(axes, amounts[: len(axes)], amounts[len(axes) :], strict=True):
         begins[axis], ends[axis] = int(begin), int(end)
-    if given is None and min(*begins, *ends) >= 0:
+    if axes == list(range(rank)) and min(*begins, *ends) >= 0:
+        node.resize_inputs(min(len(node.inputs), 3))
         return
     cropped = _crop(editor, node, source, [max(-b, 0) for b in begins], [max(-e, 0) for e in ends])
     stripped.inherit(cropped, source)

@@ -56,6 +56,8 @@ CONSTANTS = {
     "line": normal(16, 16, 3),
     "sequence": np.array([1, 16, 196], np.int64),
     "axes": np.array([2, 3], np.int64),
+    "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+    "every": np.array([0, 1, 2, 3], np.int64),
 }
 # What follows the stem, and how many operations stay float.
 Case = tuple[Sequence[onnx.NodeProto], int]
@@ -240,3 +242,12 @@ def test_convolutions_of_any_form(
     differences, fallback = steps_off(tmp_path / "any.mnn", graph, samples)
     assert np.abs(differences).max() < 1.5
     assert not fallback
+
+
+def test_zeros_in_front_of_a_max_pool(tmp_path: Path) -> None:
+    pool = node("MaxPool", "p", "a", kernel_shape=[3, 3], strides=[2, 2], pads=[0] * 4)
+    graph, samples = quantized([STEM, node("Pad", "c pads zero every", "p"), pool, LAST])
+    differences, fallback = steps_off(tmp_path / "int8.mnn", graph, samples)
+    assert np.abs(differences).max() < 2.5
+    assert (np.abs(differences) > 0.5).mean() < 0.06
+    assert len(fallback) == 3
