@@ -98,7 +98,7 @@ class Measured:
     def prune(self, cost: Cost, limit: float) -> Outcome:
         """The least loss that costs at most ``limit``; that everything at its smallest does is known."""
         attempt, foretold = self._first(cost, limit)
-        if self._removed(selection) >= SECOND_LOOK or attempt.loss > _SURPRISE * foretold:
+        if self._removed(attempt.selection) >= SECOND_LOOK or attempt.loss > _SURPRISE * foretold:
             attempt = min(attempt, self._second_look(attempt, cost, limit), key=lambda each: each.loss)
         judged = choose(self.pricer.meter, self.pricer.comparison, attempt.built, attempt.loss, self._progress)
         with self._progress.stage("compensating", 1) as advance:
