@@ -21,7 +21,7 @@ from edgekit.passes.prune.removal import remove
 from edgekit.passes.prune.selection import Selection
 from edgekit.progress import Progress
 from edgekit.pruning.goals import Goal, Reading
-from edgekit.pruning.timing import CAREFUL, SWIFT, Stopwatch
+from edgekit.pruning.timing import CAREFUL, SWIFT, Paired, Stopwatch
 
 _WIDTHS = (0.75, 0.5, 0.25)
 _LEAST_SHARE = 0.005
@@ -114,17 +114,17 @@ class LatencyMeter:
             }
         return np.array([found[index] for index in self._first])
 
-    def ratios(self, artifacts: Sequence[StagedArtifact], stopwatch: Stopwatch) -> Savings:
-        """Time of each of ``artifacts`` over the unpruned one's."""
+    def pairs(self, artifacts: Sequence[StagedArtifact], stopwatch: Stopwatch) -> list[Paired]:
+        """Each of ``artifacts`` timed in turn with the unpruned one."""
         found = {
-            index: stopwatch.pair(self._unpruned[index], artifacts[index], SWIFT, _ignore).ratio
+            index: stopwatch.pair(self._unpruned[index], artifacts[index], SWIFT, _ignore)
             for index in sorted(set(self._first))
         }
-        return np.array([found[index] for index in self._first])
+        return [found[index] for index in self._first]
 
     def saved(self, graph: ir.Model, stopwatch: Stopwatch) -> Savings:
         """What each artifact of ``graph`` saves, a share of the unpruned one's time."""
-        return 1 - self.ratios(self._quick.build(graph, self._path_of), stopwatch)
+        return np.array([1 - pair.ratio for pair in self.pairs(self._quick.build(graph, self._path_of), stopwatch)])
 
 
 def measure_latency(parts: Parts, meter: LatencyMeter, stopwatch: Stopwatch, progress: Progress) -> LatencyModel:
@@ -148,7 +148,10 @@ def latency_goal(limit_ms: float, model: LatencyModel, meter: LatencyMeter, stop
     """``--max-latency``: the median of every artifact is at most that, of which a little is kept as a margin."""
 
     def measure(artifacts: Sequence[StagedArtifact]) -> Reading:
-        each = model.base_ms * meter.ratios(artifacts, stopwatch) / _MARGIN
+        # What disturbs only adds time: of two times of the unpruned artifact the shorter one counts.
+        pairs = meter.pairs(artifacts, stopwatch)
+        bases = np.minimum(model.base_ms, [pair.before_ms for pair in pairs])
+        each = bases * [pair.ratio for pair in pairs] / _MARGIN
         return Reading(float(each.max()), meter.path(int(each.argmax())))
 
     def cost(kept: Mapping[str, int], dropped: frozenset[str]) -> float:

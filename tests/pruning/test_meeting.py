@@ -69,6 +69,24 @@ def test_what_is_met_by_measure_is_not_pruned_further():
     assert run(pruner, [goal(800, lambda trial: trial[0] - 50)]).selection.kept == {"g": 800}
 
 
+def test_what_is_met_with_room_to_spare_is_aimed_higher():
+    pruner = FakePruner()
+    # Half as much again is saved as was foretold: 600 would do, and 500 units are kept for it at first.
+    spare = goal(500, lambda trial: WHOLE - 1.5 * (WHOLE - trial[0]))
+    kept = run(pruner, [spare]).selection.kept["g"]
+    assert kept == 667 - 1 or kept == 667
+    assert pruner.asked[0] == 500 < pruner.asked[1]
+
+
+def test_an_aim_that_was_too_high_leaves_what_met_the_goal():
+    pruner = FakePruner()
+    # The first measure is by chance half of the truth.
+    seen = iter([0.5, 1.2, 1.2, 1.2])
+    fickle = goal(500, lambda trial: next(seen) * trial[0])
+    assert run(pruner, [fickle]).selection.kept == {"g": 500}
+    assert len(pruner.asked) == 2
+
+
 def test_the_last_attempt_is_all_that_can_be_removed():
     pruner = FakePruner()
     little = goal(900, lambda trial: WHOLE - (WHOLE - trial[0]) / 8)
