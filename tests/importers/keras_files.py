@@ -64,6 +64,15 @@ def recurrent() -> keras.Model:
     return keras.Model(x, layers.LSTM(3, name="state")(y))
 
 
+def sequences() -> keras.Model:
+    """Convolutions and attention over time, of which tf2onnx makes many constants and nodes of its own naming."""
+    x = keras.Input((16, 2), name="x")
+    y = layers.ReLU()(layers.BatchNormalization()(layers.Conv1D(4, 3, padding="same")(x)))
+    y = layers.MultiHeadAttention(2, 2)(y, y)
+    y = layers.ReLU()(layers.BatchNormalization()(layers.Conv1D(6, 3, padding="causal")(y)))
+    return keras.Model(x, layers.Dense(3, name="y")(layers.GlobalMaxPooling1D()(y)))
+
+
 def channels_first() -> keras.Model:
     """A layout that TensorFlow cannot run on a CPU."""
     keras.config.set_image_data_format("channels_first")
@@ -176,7 +185,7 @@ def main(folder: Path) -> None:
     like_keras_2(folder / "keras2.h5")
     model.save_weights(folder / "only.weights.h5")
     model.export(folder / "exported", verbose=False)
-    for build in (functional, operations, recurrent, channels_first):
+    for build in (functional, operations, recurrent, sequences, channels_first):
         build().save(folder / f"{build.__name__}.keras")
 
     x = keras.Input((4,), name="x")

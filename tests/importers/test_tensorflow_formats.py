@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from edgekit.errors import DependencyError, EdgekitError, ModelError
@@ -71,6 +72,14 @@ def test_operations_of_keras_are_no_layers_and_names_may_be_anything(files: Path
 def test_recurrent_layers_are_unrolled(files: Path) -> None:
     operators = {node.op_type for node in import_model(files / "recurrent.keras").model.graph}
     assert "Sigmoid" in operators and not operators & {"Loop", "Scan", "If"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sequences.keras", "recurrent.keras"])
+def test_two_imports_give_identical_bytes(name: str, files: Path) -> None:
+    """Each is a process of its own, where nodes have other addresses in memory."""
+    first, second = (ir.to_proto(import_model(files / name).model).SerializeToString() for _ in range(2))
+    assert first == second
 
 
 @pytest.mark.slow

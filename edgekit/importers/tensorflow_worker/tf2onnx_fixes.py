@@ -1,5 +1,6 @@
 """What tf2onnx lacks or does badly, put right in this process only."""
 
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ def run_tf2onnx(convert: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
 
     The copies cost a ResNet-50 most of the import. When an optimization does fail, call it again with them.
     """
+    _order_sets_by_age()
     _accept_scalar_addends()
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     try:
@@ -20,6 +22,21 @@ def run_tf2onnx(convert: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         del os.environ["TF2ONNX_CATCH_ERRORS"]
         return convert()
+
+
+def _order_sets_by_age() -> None:
+    """Number nodes in order of use, where it goes by their addresses in memory: two imports must give identical bytes.
+
+    It walks sets of nodes, which Python orders by hash, and numbers what it makes on the way; its decomposition of
+    Einsum writes ``id`` of its parts into names.
+    """
+    from tf2onnx.graph import Node
+    from tf2onnx.optimizer import einsum_optimizer
+
+    ages = itertools.count()
+    Node.__hash__ = lambda node: node.__dict__.setdefault("age", next(ages))
+    known: dict[int, tuple[int, object]] = {}  # holds on to the objects: the address of a dead one is used again
+    einsum_optimizer.id = lambda item: known.setdefault(id(item), (len(known), item))[0]
 
 
 def _accept_scalar_addends() -> None:
