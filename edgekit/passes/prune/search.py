@@ -181,9 +181,13 @@ def search(options: Options, prices: Prices, cost: Callable[[Selection], float],
 
 
 def _additive(work: _Search) -> State:
-    """The optimum if losses and savings added up: the dynamic program's."""
+    """The optimum if losses and savings added up: the dynamic program's, which may drop both terms of one sum."""
     options, nothing = work.options, work.options.nothing()
     alone = work.losses(nothing, list(np.eye(len(options.choices), dtype=np.float32))) - work.loss(nothing)
     full = work.cost_of(nothing)
     saved = np.array([full - work.cost_of(options.chosen(nothing, *each)) for each in options.choices])
-    return knapsack(options, alone, saved, full - work.limit)
+    found = knapsack(options, alone, saved, full - work.limit)
+    state = nothing
+    for slot in np.flatnonzero(found).tolist():
+        state = options.chosen(state, slot, int(found[slot]))
+    return state

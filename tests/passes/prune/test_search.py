@@ -131,3 +131,18 @@ def test_the_smallest_has_a_branch_dropped_and_the_rest_at_its_least() -> None:
     least = options.smallest(cost)
     assert cost(options.selection(least)) == min(cost(options.selection(state)) for state in states(options))
     assert options.selection(least) == Selection({"group1": 1}, frozenset({"branch0"}))
+
+
+def test_never_are_both_terms_of_a_sum_dropped() -> None:
+    """Not even where each alone saves too little, and both together would cost least."""
+    slots = (Slot("left", (0,), branch=True), Slot("right", (0,), branch=True), Slot("group", (1,)))
+    rivals = np.zeros((3, 3), np.bool_)
+    rivals[0, 1] = rivals[1, 0] = True
+    options = Options(slots, rivals, (-1, -1, -1))
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(8, 4))
+    changes = np.stack([np.full((8, 4), 0.01), np.full((8, 4), 0.02), np.full((8, 4), 3.0)])
+    prices = Prices(SquaredError(reference, [4]), np.zeros_like(reference), changes)
+    found = search(options, prices, cost_by(options, np.array([30.0, 30.0, 30.0])), 45.0)
+    assert found is not None
+    assert found.state.tolist() in ([1, 0, 1], [0, 1, 1])
