@@ -56,6 +56,7 @@ _LONG = (
     "measuring channel groups",
     "searching",
     "compensating",
+    "timing the unpruned artifacts",
     "timing narrower networks",
     "timing, before and after",
     "recovery: looking at the start",

@@ -46,7 +46,8 @@ def _after_recovery(recovery: RecoveryReport) -> Explanation:
         advice[-1] = "train longer with --recover-minutes"
         told = recovery.warning or ""
     elif recovery.improved:
-        told = f"recovery was no more than {recovery.start_loss:.3g} -> {recovery.best_loss:.3g} {recovery.loss_name}"
+        losses = f"{recovery.start_loss:.3g} -> {recovery.best_loss:.3g}"
+        told = f"recovery brought {losses} {recovery.loss_name}, and no more"
     else:
         told = "recovery found nothing better than the pruned network"
     return Explanation(told, f"{', '.join(advice[:-1])} or {advice[-1]}")

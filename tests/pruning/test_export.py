@@ -182,12 +182,37 @@ def test_without_data_it_falls_back_and_says_so(classifier: Path, tmp_path: Path
     assert all(entry["after"]["bytes"] < entry["before"]["bytes"] for entry in manifest.pruning["artifacts"])
 
 
-def test_a_pruned_artifact_that_misses_its_gate_gets_the_fitting_advice(classifier: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def strict(tmp_path: Path) -> str:
+    """A target whose gate nothing that was pruned passes."""
     profile = tmp_path / "strict.toml"
     profile.write_text('description = "strict"\nextends = "x86-64"\n[gate]\nmin_cosine = 1.0\n')
-    with pytest.raises(edgekit.GateError, match=r"verification failed: .*remove less, .*--max-drop.*--recover"):
-        edgekit.export(classifier, str(profile), precision="fp32", out=tmp_path / "dist", prune=0.3, importance="l1")
+    return str(profile)
+
+
+def test_a_pruned_artifact_that_misses_its_gate_gets_the_fitting_advice(
+    classifier: Path, calibration: Path, strict: str, tmp_path: Path
+) -> None:
+    options = {"precision": "fp32", "out": tmp_path / "dist", "prune": 0.3, "importance": "l1"}
+    with pytest.raises(edgekit.GateError, match=r"^verification failed: .*remove less, .*--max-drop.*--recover$"):
+        edgekit.export(classifier, strict, calibration=calibration, **options)
     assert not (tmp_path / "dist").exists()
+
+
+def test_without_data_a_missed_gate_has_that_as_its_cause(classifier: Path, strict: str, tmp_path: Path) -> None:
+    cause = (
+        r'^importance "obs" needs .*, and there are none: fell back to "l2".*; judged on random samples; verification'
+    )
+    with pytest.raises(edgekit.GateError, match=cause) as caught:
+        edgekit.export(classifier, strict, precision="fp32", out=tmp_path / "dist", prune=0.3)
+    assert "give samples with --calibration" in str(caught.value)
+    assert "--max-drop" not in str(caught.value) and "--recover" not in str(caught.value)
+
+
+def test_more_than_was_asked_is_explained(pruning: dict) -> None:
+    removed = 1 - pruning["report"]["macs_after"] / pruning["report"]["macs_before"]
+    told = f"asked 30 %, removed {100 * removed:.1f} %: channels go in multiples of 8" in pruning["notes"]
+    assert told == (removed >= 0.305)
 
 
 def test_batch_norm_scales_are_those_of_the_model_as_it_came(tmp_path: Path) -> None:
