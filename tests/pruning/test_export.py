@@ -133,6 +133,7 @@ def test_a_manifest_without_pruning_has_no_word_of_it(classifier: Path, tmp_path
     assert read_manifest(tmp_path).pruning is None
 
 
+@pytest.mark.slow
 def test_two_runs_are_byte_identical(
     exported: Path, classifier: Path, calibration: Path, evaluation: Path, tmp_path: Path
 ) -> None:

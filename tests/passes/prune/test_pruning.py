@@ -188,7 +188,7 @@ def test_attention_heads_and_their_widths() -> None:
 def test_concatenated_channels_share_their_consumers() -> None:
     build = Builder(1, 3, 8, 8)
     x = build.relu(build.conv("x", 16, 3))
-    for _ in range(3):
+    for _ in range(2):
         x = build.op("Concat", x, build.relu(build.conv(x, 16, 3)), axis=1)
     model = build.model(build.head(x))
     pruned = prune(model, samples(model, 32), 0.4, SCHEME)

@@ -28,7 +28,7 @@ def quietly(max_examples: int) -> settings:
     )
 
 
-@quietly(60)
+@quietly(40)
 @given(random_models(), st.integers(0, 99))
 def test_removed_equals_zeroed(model: ir.Model, seed: int) -> None:
     check(model, seed)
