@@ -73,7 +73,7 @@ def _recovery(report: Mapping[str, Any]) -> str:
         return f"recovery found nothing better than the start ({held_back}: {_spell_loss(report['start_loss'])})"
     losses = f"{held_back}: {_spell_loss(report['start_loss'])} -> {_spell_loss(report['best_loss'])}"
     steps = f"{report['steps']:,} of {report['planned_steps']:,} planned steps"
-    best = f", best in a trial of {report['trial_steps']} steps" if report["from_trial"] else ""
+    best = ", the best in a trial of a learning rate" if report["from_trial"] else ""
     return f"recovered; {losses}; ended after {steps}: {report['stopped']}{best}"
 
 
