@@ -2,8 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests import toy
+
+# How long an example takes says nothing where other work is on the machine.
+settings.register_profile("edgekit", deadline=None)
+settings.load_profile("edgekit")
 
 
 @pytest.fixture(scope="session")

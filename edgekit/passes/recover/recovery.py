@@ -35,8 +35,9 @@ _SHORT = 5
 _EVALUATIONS = 40
 _USABLE = 0.9
 """Of the time limit: steps get slower when others use the machine."""
-_LEAST_GAIN = 0.01
-"""A held-back loss less than this share below the start's is chance."""
+_LEAST_GAIN = 0.05
+"""A held-back loss less than this share below the start's is chance: EfficientNet-Lite1 gained 1.2 % on 13 held-back
+images, and lost one image of 187 that nobody had seen."""
 _ACTIVATION_BYTES = 1 << 30
 """Of the student's activations in one batch; teacher and gradients need about twice as much besides."""
 _LARGEST_BATCH = 64
