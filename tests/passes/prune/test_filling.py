@@ -22,7 +22,8 @@ def stream() -> ir.Model:
     )
 
 
-@pytest.mark.parametrize("most", [pytest.param(1.0, marks=pytest.mark.slow), 1.5e7])
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [1.0, 1.5e7])
 def test_streams_that_the_budget_needs_are_cut_just_enough(most: float, monkeypatch: pytest.MonkeyPatch) -> None:
     model = stream()
     data = samples(model, 16)
