@@ -20,7 +20,7 @@ from edgekit.passes.prune.options import find_options, kept_units
 from edgekit.passes.prune.removal import remove
 from edgekit.passes.prune.selection import Selection
 from edgekit.progress import Progress
-from edgekit.pruning.goals import Goal, Reading
+from edgekit.pruning.goals import Cost, Goal, Reading
 from edgekit.pruning.timing import CAREFUL, SWIFT, Paired, Stopwatch
 
 _WIDTHS = (0.75, 0.5, 0.25)
@@ -44,10 +44,10 @@ class Parts:
     costs: CostModel
     channel_multiple: int
 
-    def smallest(self) -> Selection:
-        """All that can be removed: the fewest multiply-accumulates."""
+    def smallest(self, cost: Cost) -> Selection:
+        """What costs least of all that can be removed."""
         options = find_options(self.groups, self.branches, self.channel_multiple)
-        return options.selection(options.smallest(lambda each: self.costs.macs(each.kept, each.dropped)))
+        return options.selection(options.smallest(lambda each: cost(each.kept, each.dropped)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from edgekit.artifacts import StagedArtifact
 from edgekit.errors import GateError
 from edgekit.passes.prune import Budget, Pruned
 from edgekit.passes.prune.selection import Selection
-from edgekit.pruning.goals import Goal, Reading
+from edgekit.pruning.goals import Cost, Goal, Reading
 
 ATTEMPTS = 4
 
@@ -34,8 +34,8 @@ class AnyPruner(Protocol):
         ...
 
 
-def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Selection) -> Pruned:
-    """The least pruned network that meets all goals, as far as ATTEMPTS tell; ``smallest`` is all that can be removed.
+def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Callable[[Cost], Selection]) -> Pruned:
+    """The least pruned network that meets all goals, as far as ATTEMPTS tell; ``smallest``: what costs least of all.
 
     Raises GateError when a goal cannot be met, or has not been after so many attempts; it says what was reached.
     """
@@ -58,8 +58,9 @@ def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Selec
         for goal in missed:
             foretold = goal.cost(pruned.selection.kept, pruned.selection.dropped)
             lower = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag].value)
-            # What cannot be aimed at is not asked for: all that can be removed is the last attempt.
-            aims[goal.flag] = max(lower, goal.cost(smallest.kept, smallest.dropped))
+            # What cannot be aimed at is not asked for: the least there is is the last attempt.
+            least = smallest(goal.cost)
+            aims[goal.flag] = max(lower, goal.cost(least.kept, least.dropped))
     if found is not None:
         return found
     raise _not_met(goals, best)

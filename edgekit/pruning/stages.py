@@ -71,7 +71,7 @@ class Pruning:
             self._notes.append(f"nothing was removed, as the unpruned network meets the budget ({met})")
             return self._graph
         pruner = self._pruner()
-        pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest())
+        pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest)
         self._network, self._report = pruned.model, pruned.report
         self._notes += [*pruned.report.notes, *self._overshot(goals, pruned.report)]
         if settings.recovery is not None:

@@ -92,7 +92,7 @@ def test_each_group_and_branch_is_foretold_as_it_was_timed(parts, measured):
 
 def test_what_never_gets_faster_is_the_least(parts, measured):
     _, _, model = measured
-    smallest = parts.smallest()
+    smallest = parts.smallest(model.cost)
     assert model.cost(smallest.kept, smallest.dropped) == pytest.approx(1.0)
 
 

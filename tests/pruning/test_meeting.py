@@ -46,7 +46,7 @@ def goal(limit: float, measure=None, flag: str = "--max-bytes 1", weight: float 
 
 
 def run(pruner, goals):
-    return meet(pruner, goals, lambda model: [model], SMALLEST)
+    return meet(pruner, goals, lambda model: [model], lambda cost: SMALLEST)
 
 
 def test_an_exact_cost_is_met_at_once():
@@ -137,3 +137,25 @@ def test_each_can_be_met_but_not_both():
 def test_the_next_aim_is_always_lower(limit, foretold, measured):
     if measured > limit:
         assert lower_aim(goal(limit), limit, foretold, measured) < limit
+
+
+def test_each_goal_is_clamped_by_what_costs_it_least():
+    """A slow branch with few multiply-accumulates: what has the fewest of those is not the fastest."""
+    asked = []
+
+    class Pruner:
+        def prune(self, budget):
+            asked.append(budget.limit)
+            return FakePruned(Selection({"g": 300}), 300)
+
+    # Half of what was foretold to be saved is, so that more than there is would be asked for.
+    costly = goal(500, lambda trial: WHOLE - (WHOLE - trial[0]) / 2)
+    least = {costly.flag: Selection({"g": 250})}
+    with pytest.raises(GateError, match="were reached"):
+        meet(
+            Pruner(),
+            [costly],
+            lambda model: [model],
+            lambda cost: least[costly.flag] if cost is costly.cost else SMALLEST,
+        )
+    assert asked == [500.0, 250.0, 250.0, 250.0]
