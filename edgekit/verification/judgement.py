@@ -1,12 +1,32 @@
 """Hold what was measured against the gate; every shortfall is one sentence."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from edgekit.profiles.gate import Gate
 from edgekit.verification.metrics import Verification
 
 
-def shortfalls(verification: Verification, gate: Gate, *, classifies: bool = True) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What is wrong with an artifact: a ``metric``, the ``value`` it has, and what was ``wanted``.
+
+    ``other``: the format of the same target that it was compared with. A fault that is no figure (a crash, NaN) is all
+    in ``metric``.
+    """
+
+    metric: str
+    value: str = ""
+    wanted: str = ""
+    other: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """``cosine 0.9400 (SQNR 9.3 dB), at least 0.95 wanted``."""
+        return f"{self.metric} {self.value}, {self.wanted}" if self.value else self.metric
+
+
+def shortfalls(verification: Verification, gate: Gate, *, classifies: bool = True) -> list[Shortfall]:
     """What ``verification`` misses of ``gate``: metric, what it got, what was wanted. Empty when it passes.
 
     Unless the model ``classifies``, its top-1 classes are reported, but mean nothing.
@@ -15,32 +35,33 @@ def shortfalls(verification: Verification, gate: Gate, *, classifies: bool = Tru
     return [*top1, *_similarity(verification, gate), *_formats(verification, gate)]
 
 
-def _accuracy(verification: Verification, gate: Gate) -> Iterator[str]:
+def _accuracy(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
     top1, top1_float = verification.top1, verification.top1_float
     if top1 is not None and top1_float is not None:
         drop = top1_float - top1
         if drop > gate.max_top1_drop:
-            yield (
-                f"top-1 {top1:.2f} % is {drop:.2f} points below the source's {top1_float:.2f} %, "
-                f"at most {gate.max_top1_drop:g} allowed"
-            )
+            value = f"{top1:.2f} % is {drop:.2f} points below the source's {top1_float:.2f} %"
+            yield Shortfall("top-1", value, f"at most {gate.max_top1_drop:g} allowed")
     elif verification.top1_agreement is not None and verification.top1_agreement < gate.min_top1_agreement:
-        yield f"top-1 agreement {verification.top1_agreement:.2f} %, at least {gate.min_top1_agreement:g} % wanted"
+        wanted = f"at least {gate.min_top1_agreement:g} % wanted"
+        yield Shortfall("top-1 agreement", f"{verification.top1_agreement:.2f} %", wanted)
 
 
-def _similarity(verification: Verification, gate: Gate) -> Iterator[str]:
+def _similarity(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
     if verification.cosine < gate.min_cosine:
-        sqnr = f"SQNR {verification.sqnr_db:.1f} dB"
-        yield f"cosine {verification.cosine:.4f} ({sqnr}), at least {gate.min_cosine:g} wanted"
+        value = f"{verification.cosine:.4f} (SQNR {verification.sqnr_db:.1f} dB)"
+        yield Shortfall("cosine", value, f"at least {gate.min_cosine:g} wanted")
 
 
-def _formats(verification: Verification, gate: Gate) -> Iterator[str]:
+def _formats(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
     for other, cosine in sorted(verification.format_cosine.items()):
         if cosine < gate.min_format_cosine:
-            yield f"cosine with {other} {cosine:.4f}, at least {gate.min_format_cosine:g} wanted"
+            wanted = f"at least {gate.min_format_cosine:g} wanted"
+            yield Shortfall(f"cosine with {other}", f"{cosine:.4f}", wanted, other)
 
 
-def _format_agreement(verification: Verification, gate: Gate) -> Iterator[str]:
+def _format_agreement(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
     for other, percent in sorted(verification.format_agreement.items()):
         if percent < gate.min_format_agreement:
-            yield f"top-1 agreement with {other} {percent:.2f} %, at least {gate.min_format_agreement:g} % wanted"
+            wanted = f"at least {gate.min_format_agreement:g} % wanted"
+            yield Shortfall(f"top-1 agreement with {other}", f"{percent:.2f} %", wanted, other)

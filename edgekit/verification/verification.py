@@ -18,7 +18,8 @@ from edgekit.progress import Advance
 from edgekit.runtimes import Array
 from edgekit.runtimes.process import RuntimeFailedError, RuntimeProcess
 from edgekit.verification.comparison import Comparison, Expected, Subject, Verified
-from edgekit.verification.judgement import shortfalls
+from edgekit.verification.failures import spell_failures
+from edgekit.verification.judgement import Shortfall, shortfalls
 
 
 class LabelledSamples(Protocol):
@@ -81,7 +82,7 @@ class _Bench:
         self._threads = threads
         self._started: dict[Subject, RuntimeProcess] = {}
         self._running: dict[Subject, Comparison] = {}
-        self._failures: dict[Subject, list[str]] = {}
+        self._failures: dict[Subject, list[Shortfall]] = {}
         self._reference: RuntimeProcess
 
     def start(self, subjects: Sequence[Subject], reference: ir.Model) -> None:
@@ -173,7 +174,7 @@ class _Bench:
         return fault is None
 
     def _fail(self, subject: Subject, fault: str) -> None:
-        self._failures.setdefault(subject, []).append(fault)
+        self._failures.setdefault(subject, []).append(Shortfall(fault))
         self._running.pop(subject, None)
 
     def verdict(self, subjects: Sequence[Subject], advice: str) -> list[Verified]:
@@ -184,7 +185,8 @@ class _Bench:
             if missed:
                 self._failures[subject] = missed
         if self._failures:
-            raise GateError(_message({s: self._failures[s] for s in subjects if s in self._failures}, advice))
+            failed = spell_failures({s: self._failures[s] for s in subjects if s in self._failures})
+            raise GateError(f"verification failed: {failed}: {advice}")
         return [verified[subject] for subject in subjects]
 
 
@@ -230,13 +232,3 @@ def _usable_scores(model: ir.Model, labels: NDArray[np.int64] | None) -> tuple[C
 def is_classifier(model: ir.Model, labels: NDArray[np.int64] | None) -> bool:
     """Whether top-1, against ``labels`` or else against the source, means anything for ``model``."""
     return _usable_scores(model, labels)[1]
-
-
-def _message(failures: Mapping[Subject, Sequence[str]], advice: str) -> str:
-    # A runtime's own errors already begin with the label.
-    prefixed = (
-        fault if fault.startswith(f"{subject.label}: ") else f"{subject.label}: {fault}"
-        for subject, faults in failures.items()
-        for fault in faults
-    )
-    return f"verification failed: {'; '.join(prefixed)}: {advice}"
