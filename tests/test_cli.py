@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+
+from edgekit.cli.app import app
 
 HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "tensorflow", "MNN", "ai_edge_litert")
 
@@ -41,6 +44,19 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert "inspect" in result.stdout
 
 
+def test_the_readme_has_every_flag_of_export_and_those_of_pruning_are_apart() -> None:
+    export = typer.main.get_command(app).commands["export"]  # type: ignore[attr-defined]
+    flags = {option.opts[0]: option.rich_help_panel for option in export.params if option.opts[0].startswith("--")}
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    assert [flag for flag in flags if f"`{flag}" not in readme and f" {flag} " not in readme] == []
+    panels = {panel: [flag for flag in flags if flags[flag] == panel] for panel in flags.values()}
+    assert panels["Prune"] == ["--prune", "--max-latency", "--max-bytes", "--importance", "--strict"]
+    assert panels["Recover what pruning lost"][0] == "--recover"
+    _, pruning = readme.split("\n## Prune\n")
+    for flag in (*panels["Prune"], *panels["Recover what pruning lost"]):
+        assert f"\n| `{flag}" in pruning.split("\n## ")[0]
+
+
 def test_version() -> None:
     assert edgekit("--version").stdout.strip() == "edgekit 0.1.0"
 
@@ -58,21 +74,24 @@ def test_version() -> None:
         (("export", "model.onnx", "-t", "x86-64", "--io", "int8", "-p", "fp16"), "--io int8"),
         (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=99999999999999999999,3"), "--input-shape"),
         (("export", "model.onnx", "-t", "x86-64", "--input-shape", "image=1,x"), "NAME=1,3,224,224"),
-        (("export", "model.onnx", "-t", "x86-64", "--prune", "0"), "--prune 0.0: expected the share"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "0"), "--prune 0: expected the share"),
         (("export", "model.onnx", "-t", "x86-64", "--prune", "1"), "more than 0 and less than 1"),
         (("export", "model.onnx", "-t", "x86-64", "--prune", "nan"), "--prune nan"),
         (("export", "model.onnx", "-t", "x86-64", "--prune", "50%"), "50%: expected 0.5, a share"),
         (("export", "model.onnx", "-t", "x86-64", "--prune", "half"), "half: expected 0.25, a share"),
-        (("export", "model.onnx", "-t", "x86-64", "--max-latency", "-1"), "--max-latency -1.0: expected milliseconds"),
+        (("export", "model.onnx", "-t", "x86-64", "--max-latency", "-1"), "--max-latency -1: expected milliseconds"),
         (("export", "model.onnx", "-t", "x86-64", "--max-bytes", "small"), "1500000, 1.5MB, 800KB or 1MiB"),
         (("export", "model.onnx", "-t", "x86-64", "--recover"), "--recover: nothing is pruned; expected --prune"),
         (("export", "model.onnx", "-t", "x86-64", "--prune", "0.2", "--temperature", "2"), "expected --recover"),
         (("export", "model.onnx", "-t", "x86-64", "--prune", "0.2", "--importance", "obbs"), "bn-scale"),
         (("export", "model.onnx", "-t", "android-gpu", "--max-latency", "3"), "cannot be timed on this machine"),
+        (("export", "model.onnx", "-t", "x86-64", "--prune", "1.5"), "--prune 1.5: expected the share"),
+        (("export", "model.onnx", "-t", "x86-64", "--io", "int16"), "'--io': 'int16' is not one of 'float', 'int8'"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], told: str) -> None:
-    assert told in error_of(edgekit(*arguments), 2)
+def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    assert told in error_of(edgekit(*arguments, cwd=tmp_path), 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_target_names_the_nearest(classifier: Path, calibration: Path) -> None:

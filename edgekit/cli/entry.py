@@ -17,6 +17,9 @@ from edgekit.errors import EdgekitError, UsageError
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's base of wrong usage; typer ships click inside itself since 0.26 and does not re-export it."""
 
+_VALIDATOR = "Value error, "
+"""What typer's choices begin with since then: the name of an exception, which says nothing to a user."""
+
 _ISSUES = "https://github.com/edgekit/edgekit/issues"
 _INTERRUPTED = 130
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if code == _INTERRUPTED:  # typer makes this exit code of a KeyboardInterrupt
             raise KeyboardInterrupt
     except _ClickError as error:
-        code = _fail(error.format_message(), UsageError.exit_code, arguments)  # type: ignore[attr-defined]
+        told = error.format_message().replace(_VALIDATOR, "")  # type: ignore[attr-defined]
+        code = _fail(told, UsageError.exit_code, arguments)
     except EdgekitError as error:
         if debug:
             traceback.print_exc()

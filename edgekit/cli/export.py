@@ -114,12 +114,15 @@ def export(
     temperature: Annotated[
         float | None,
         typer.Option(
-            "--temperature", help="Softens the class scores that are compared in training.", rich_help_panel=_RECOVER
+            "--temperature",
+            metavar="T",
+            help="Softens the class scores that are compared in training.",
+            rich_help_panel=_RECOVER,
         ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Import, optimize, quantize, write every format of each target, verify, and write manifest.json."""
+    """Import, optimize, prune on request, quantize, write every format of each target, verify, write manifest.json."""
     from edgekit.settings import ExportKeywords, ExportSettings
 
     keywords = ExportKeywords(

@@ -131,15 +131,21 @@ def _flag(key: str) -> str:
 def _ratio(value: Any) -> float | None:
     if value is not None and not (_is_number(value) and 0 < value < 1):
         raise UsageError(
-            f"--prune {value}: expected the share of the multiply-accumulates to remove, more than 0 and less than 1"
+            f"--prune {_typed(value)}: expected the share of the multiply-accumulates to remove, "
+            "more than 0 and less than 1"
         )
     return None if value is None else float(value)
 
 
 def _above_zero(flag: str, unit: str, value: Any) -> float | None:
     if value is not None and not (_is_number(value) and value > 0):
-        raise UsageError(f"--{flag} {value}: expected {unit}, more than 0")
+        raise UsageError(f"--{flag} {_typed(value)}: expected {unit}, more than 0")
     return None if value is None else float(value)
+
+
+def _typed(value: Any) -> str:
+    """As the user typed it: the command line makes 0.0 of ``0``."""
+    return f"{value:.15g}" if _is_number(value) else str(value)
 
 
 def _is_number(value: Any) -> bool:
