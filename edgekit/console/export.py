@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from edgekit.console.narrow import print_table
 from edgekit.console.pruning import show_pruning
 from edgekit.console.terminal import error_console, new_table, spell_accelerated, spell_number
 
@@ -36,7 +37,7 @@ def show_export(manifest: "Manifest") -> None:
             spell_accelerated(artifact.delegation),
         )
     console = error_console()
-    console.print(table)
+    print_table(console, table)
     for artifact in manifest.artifacts:
         _show_fallback(console, artifact)
         if manifest.settings["io"] == "int8" and artifact.interface.inputs[0].scale is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from edgekit.console.narrow import print_table
 from edgekit.console.terminal import new_table, output_console, spell_accelerated
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def show_inspection(found: "Inspection") -> None:
     for kind, group in (("input", found.inputs), ("output", found.outputs)):
         for tensor in group:
             tensors.add_row(kind, tensor.name, tensor.dtype, "x".join(map(str, tensor.shape)) or "scalar")
-    console.print(tensors)
+    print_table(console, tensors)
     console.print(f"parameters {found.parameters:,}   MACs {found.macs:,}   ops {sum(found.ops.values()):,}")
     console.print("  ".join(f"{op} {count}" for op, count in found.ops.items()), markup=False)
     if found.targets:
@@ -34,7 +35,7 @@ def show_inspection(found: "Inspection") -> None:
                 spell_accelerated(row.delegation),
                 row.explanation(),
             )
-        console.print(table)
+        print_table(console, table)
     if found.channels is not None:
         _show_channels(console, found.channels)
 
@@ -51,17 +52,17 @@ def _show_channels(console: Console, channels: "ChannelSurvey") -> None:
                 _some(group.producers),
                 _some(group.consumers),
             )
-        console.print(groups)
+        print_table(console, groups)
     if channels.branches:
         branches = new_table("branch that can be dropped", "#MACs %", "added at")
         for branch in channels.branches:
             branches.add_row(branch.name, f"{100 * branch.macs_share:.1f}", branch.add)
-        console.print(branches)
+        print_table(console, branches)
     if channels.whole:
         whole = new_table("left whole because", "#operators", "#channels", "first")
         for reason, entries in channels.whole_by_reason().items():
             whole.add_row(reason, f"{len(entries):,}", f"{sum(each.channels for each in entries):,}", entries[0].node)
-        console.print(whole)
+        print_table(console, whole)
     for line in _channel_notes(channels):
         console.print(line, markup=False, soft_wrap=True)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from edgekit.console.narrow import print_table
 from edgekit.console.terminal import new_table, spell_number
 
 _PAIRED = (
@@ -33,12 +34,12 @@ def _show_groups(console: Console, report: Mapping[str, Any]) -> None:
         for group in narrower:
             numbers = f"{group['before']:,}", f"{group['after']:,}"
             table.add_row(group["name"], *numbers, *(_spell_loss(group["loss"]) for _ in alone))
-        console.print(table)
+        print_table(console, table)
     if report["branches"]:
         table = new_table("dropped branch", "added at", *alone)
         for branch in report["branches"]:
             table.add_row(branch["name"], branch["add"], *(_spell_loss(branch["loss"]) for _ in alone))
-        console.print(table)
+        print_table(console, table)
 
 
 def _totals(pruning: Mapping[str, Any]) -> Iterator[str]:
@@ -87,7 +88,7 @@ def _show_artifacts(console: Console, artifacts: list[Mapping[str, Any]]) -> Non
         before, after = artifact["before"], artifact["after"]
         table.add_row(artifact["path"], "unpruned", *_figures(before, shown))
         table.add_row("", "pruned", *_figures(after, shown), *(_spell_ratio(artifact) if ratio else ()))
-    console.print(table)
+    print_table(console, table)
     if ratio:
         console.print(_PAIRED, markup=False, soft_wrap=True)
 

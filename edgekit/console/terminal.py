@@ -18,7 +18,7 @@ from edgekit.progress import Advance, Progress
 if TYPE_CHECKING:
     from edgekit.runtimes import Delegation
 
-_PIPE_WIDTH = 160
+PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a CI log, which have no width of their own."""
 
 
@@ -31,12 +31,12 @@ class _Terminal(Console):
 
 def error_console() -> Console:
     """Where tables beside a JSON document go."""
-    return _Terminal(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH, highlight=False)
+    return _Terminal(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def output_console() -> Console:
     """Where a command that only shows something prints."""
-    return _Terminal(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    return _Terminal(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 class Bar:

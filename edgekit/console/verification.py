@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from edgekit.console.narrow import print_table
 from edgekit.console.terminal import error_console, new_table, spell_number
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def show_recheck(recheck: "Recheck") -> None:
             *(_spell_emulated(emulated[cpu]) if cpu in emulated else "" for cpu in cpus),
         )
     console = error_console()
-    console.print(table)
+    print_table(console, table)
     for note in (*recheck.notes, *_conclusions(recheck, cpus)):
         console.print(note, markup=False, soft_wrap=True)
 
