@@ -4,13 +4,14 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from edgekit.errors import EdgekitError
 from edgekit.progress import Advance, Progress
@@ -110,9 +111,17 @@ def _can_be(text: str, encoding: str) -> bool:
     return True
 
 
+class _PlainTable(Table):
+    """Its texts are shown as they are: brackets in the names of nodes and files are no markup."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """One cell for each column."""
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def new_table(*columns: str, title: str | None = None) -> Table:
     """An empty table; a column whose title begins with ``#`` or a space holds numbers."""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = _PlainTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for column in columns:
         numeric = column.startswith((" ", "#"))
         table.add_column(

@@ -2,7 +2,17 @@
 
 import pytest
 
-from edgekit.console.terminal import Lines
+from rich.console import Console
+
+from edgekit.console.terminal import Lines, new_table
+
+
+@pytest.mark.parametrize("name", ["a[/b]/c", "[red]conv", "x[1,3]", "[bold"])
+def test_brackets_in_names_are_no_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = new_table("node", "#channels")
+    table.add_row(name, "8")
+    Console(width=80).print(table)
+    assert capsys.readouterr().out.splitlines()[-2].split() == [name, "8"]
 
 
 def test_a_log_gets_one_line_for_each_long_stage(capsys: pytest.CaptureFixture[str]) -> None:
