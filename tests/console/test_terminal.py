@@ -1,7 +1,6 @@
-"""What a log gets to read while long work is done."""
+"""What a log gets to read while long work is done, and what tables are made of."""
 
 import pytest
-
 from rich.console import Console
 
 from edgekit.console.terminal import Lines, new_table
