@@ -80,8 +80,9 @@ def _recovery(report: Mapping[str, Any]) -> str:
 
 def _show_artifacts(console: Console, artifacts: list[Mapping[str, Any]]) -> None:
     both = [figures for artifact in artifacts for figures in (artifact["before"], artifact["after"])]
-    shown = [key for key in ("top1", "top1_agreement", "median_ms") if any(key in figures for figures in both)]
-    names = {"top1": "#top-1 %", "top1_agreement": "#agreement %", "median_ms": "#median"}
+    shown = [key for key in ("top1", "top1_agreement") if any(key in figures for figures in both)] or ["sqnr_db"]
+    shown += ["median_ms"] if any("median_ms" in figures for figures in both) else []
+    names = {"top1": "#top-1 %", "top1_agreement": "#agreement %", "sqnr_db": "#SQNR dB", "median_ms": "#median"}
     ratio = ("#ratio (paired)", "95 %") if "median_ms" in shown else ()
     table = new_table("artifact", "", "#KiB", *(names[key] for key in shown), *ratio)
     for artifact in artifacts:
@@ -96,7 +97,8 @@ def _show_artifacts(console: Console, artifacts: list[Mapping[str, Any]]) -> Non
 def _figures(figures: Mapping[str, Any], shown: list[str]) -> Iterator[str]:
     yield f"{figures['bytes'] / 1024:,.1f}"
     for key in shown:
-        yield spell_time(figures.get(key)) if key == "median_ms" else spell_number(figures.get(key))
+        value = figures.get(key)
+        yield spell_time(value) if key == "median_ms" else spell_number(value, 1 if key == "sqnr_db" else 2)
 
 
 def spell_time(ms: float | None) -> str:

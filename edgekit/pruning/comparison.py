@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -119,20 +119,29 @@ def compare(
     before: Sequence[Verification],
     float_: Verification,
     paired: Sequence[Paired | None],
+    *,
+    classifies: bool,
 ) -> Comparison:
-    """Put the figures side by side; all sequences have one entry per artifact."""
+    """Put the figures side by side; all sequences have one entry per artifact.
+
+    Unless the source ``classifies`` (see ``is_classifier``), its top-1 classes mean nothing, and are left out.
+    """
+
+    def meant(seen: Verification) -> Verification:
+        return seen if classifies else replace(seen, top1_agreement=None, format_agreement={})
+
     artifacts = []
     for old, (new, result), was, times in zip(unpruned, verified, before, paired, strict=True):
         artifacts.append(
             ComparedArtifact(
                 path=new.path,
-                before=Figures(_size(old), was, None if times is None else times.before_ms),
-                after=Figures(_size(new), result.verification, None if times is None else times.after_ms),
+                before=Figures(_size(old), meant(was), None if times is None else times.before_ms),
+                after=Figures(_size(new), meant(result.verification), None if times is None else times.after_ms),
                 ratio=None if times is None else times.ratio,
                 ratio_ci=None if times is None else times.ratio_ci,
             )
         )
-    return Comparison(float_, tuple(artifacts))
+    return Comparison(meant(float_), tuple(artifacts))
 
 
 def verify_unpruned(

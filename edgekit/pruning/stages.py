@@ -27,7 +27,7 @@ from edgekit.pruning.requirements import common_scheme
 from edgekit.pruning.settings import PruningSettings
 from edgekit.pruning.timing import Paired, RuntimeStopwatch, Sample
 from edgekit.release.staging import Staging
-from edgekit.verification import Verified, random_samples
+from edgekit.verification import Verified, is_classifier, random_samples
 from edgekit.verification.verification import LabelledSamples
 
 _OVERSHOT = 0.005
@@ -156,7 +156,8 @@ class Pruning:
             self._aside("float"),
             Reference(self._source.model, judges, self._export.threads, self._export.progress),
         )
-        comparison = compare(self._unpruned, verified, before, float_, self._times(artifacts))
+        classifies = is_classifier(self._source.model, judges.labels)
+        comparison = compare(self._unpruned, verified, before, float_, self._times(artifacts), classifies=classifies)
         self._notes += comparison.notes()
         return comparison
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 
 import edgekit
+from edgekit.console.pruning import show_pruning
 from edgekit.release.reading import read_manifest
 from edgekit.runtimes.mnn_file import MnnFile
 from tests import toy
@@ -185,6 +187,26 @@ def test_without_data_it_falls_back_and_says_so(classifier: Path, tmp_path: Path
     assert manifest.pruning["settings"]["channel_multiple"] == 16
     assert any("l2" in note for note in manifest.pruning["notes"])
     assert all(entry["after"]["bytes"] < entry["before"]["bytes"] for entry in manifest.pruning["artifacts"])
+
+
+def test_what_does_not_classify_has_no_top1_before_and_after(
+    classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(classifier)
+    model.graph.node.append(onnx.helper.make_node("Tanh", ["logits"], ["angles"], name="tanh"))
+    model.graph.output[0].name = "angles"
+    onnx.save(model, tmp_path / "angles.onnx")
+    manifest = edgekit.export(tmp_path / "angles.onnx", "android-gpu", out=tmp_path / "dist", prune=0.2, max_drop=100)
+    assert manifest.pruning is not None
+    for entry in manifest.pruning["artifacts"]:
+        assert "top1_agreement" not in entry["before"] | entry["after"]
+    assert manifest.pruning["float"]["top1_agreement"] is None
+    console = Console(width=160)
+    show_pruning(console, manifest.pruning)
+    told = capsys.readouterr().out
+    after = manifest.pruning["artifacts"][0]["after"]
+    assert "SQNR dB" in told and f"{after['sqnr_db']:.1f}" in told
+    assert "agreement" not in told and "top-1" not in told
 
 
 @pytest.fixture
