@@ -61,6 +61,11 @@ class Samples:
         while group := list(islice(fitted, self._batch)):
             yield self._joined(group)
 
+    @property
+    def batch(self) -> int:
+        """How many samples the model takes at once: an iteration gives so many together."""
+        return self._batch
+
     @cached_property
     def sha256(self) -> str:
         """Hexadecimal digest of the data: of a file its own, of a folder over all paths and contents."""

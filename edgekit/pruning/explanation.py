@@ -19,25 +19,34 @@ class Explanation:
 
 
 def explain(
-    report: PruningReport | None, recovery: RecoveryReport | None, samples: Sized | None, *, judged: bool
+    report: PruningReport | None,
+    recovery: RecoveryReport | None,
+    samples: Sized | None,
+    *,
+    judged: bool,
+    batch: int = 1,
 ) -> Explanation:
-    """``report`` None: nothing was removed. ``judged``: there are evaluation samples."""
+    """``report`` None: nothing was removed. ``judged``: there are evaluation samples.
+
+    ``batch``: the model takes so many samples at once, which are one of ``samples``.
+    """
     if report is None:
         return Explanation("", EXPORT_ADVICE)
     count = 0 if samples is None else len(samples)
     if count < LEAST_TO_FIT:
-        return _without_data(report, count, judged=judged)
+        return _without_data(report, count, batch, judged=judged)
     if recovery is not None:
         return _after_recovery(recovery)
     train = ", or train it with --recover" if count >= LEAST_SAMPLES else ""
     return Explanation("", f"remove less{',' if train else ' or'} allow more with --max-drop{train}")
 
 
-def _without_data(report: PruningReport, count: int, *, judged: bool) -> Explanation:
+def _without_data(report: PruningReport, count: int, batch: int, *, judged: bool) -> Explanation:
     cause = "; ".join(report.notes)
     if not judged:
-        cause += f"; judged on {f'{count} samples' if count else 'random samples'}"
-    return Explanation(cause, f"give samples with --calibration ({LEAST_TO_FIT} at least, a few dozen are better)")
+        cause += f"; judged on {f'{count * batch} samples' if count else 'random samples'}"
+    least = LEAST_TO_FIT * batch
+    return Explanation(cause, f"give samples with --calibration ({least} at least, a few dozen are better)")
 
 
 def _after_recovery(recovery: RecoveryReport) -> Explanation:

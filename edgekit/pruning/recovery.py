@@ -26,10 +26,12 @@ def require_recoverable(graph: ir.Model, builder: Builder) -> None:
     Raises UnsupportedError naming the node, and DataError.
     """
     require_trainable(graph, "source network")
+    batch = 1 if builder.samples is None else builder.samples.batch
     if builder.samples is None or len(builder.samples) < LEAST_SAMPLES:
+        counted = f"{LEAST_SAMPLES * batch} samples" + (f" ({LEAST_SAMPLES} batches of {batch})" if batch > 1 else "")
         raise DataError(
-            f"{builder.settings.calibration}: --recover needs at least {LEAST_SAMPLES} samples, half of which judge "
-            "the training; give more, or leave it out"
+            f"{builder.settings.calibration}: --recover needs at least {counted}, half of which judge the training; "
+            "give more, or leave it out"
         )
 
 
@@ -50,7 +52,7 @@ def recover_network(
         settings = replace(settings, temperature=wanted.temperature)
     if wanted.quantization_aware:
         settings = replace(settings, quantization=_scheme(builder))
-    return recover(
+    recovered = recover(
         pruned.model,
         teacher,
         samples,
@@ -59,6 +61,7 @@ def recover_network(
         start=start,
         progress=builder.settings.progress,
     )
+    return replace(recovered, report=recovered.report.counted_by(samples.batch))
 
 
 class FittedSamples:

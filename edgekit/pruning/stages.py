@@ -83,7 +83,9 @@ class Pruning:
 
     def explain(self) -> Explanation:
         """For when an artifact misses its gate."""
-        return explain(self._report, self._recovery, self._builder.samples, judged=self._export.eval is not None)
+        samples = self._builder.samples
+        batch = 1 if samples is None else samples.batch
+        return explain(self._report, self._recovery, samples, batch=batch, judged=self._export.eval is not None)
 
     def compare(
         self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples
@@ -123,7 +125,9 @@ class Pruning:
         # The canonical graph has no BatchNormalization left.
         by_scale = self._scheme.importance is ImportanceName.BN_SCALE
         scales = batch_norm_scales(self._source.model) if by_scale else None
-        return Pruner(self._graph, self._builder.samples, self._scheme, scales=scales, progress=self._export.progress)
+        samples = self._builder.samples
+        batch = 1 if samples is None else samples.batch
+        return Pruner(self._graph, samples, self._scheme, scales=scales, progress=self._export.progress, batch=batch)
 
     def _goals(self, quick: QuickBuilder) -> list[Goal]:
         """What is to be met; ``quick`` writes the artifacts by which it is measured."""

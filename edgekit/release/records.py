@@ -78,7 +78,7 @@ def _artifact(artifact: StagedArtifact, result: Verified) -> Artifact:
 def _data_record(samples: Samples | None, settings: ExportSettings) -> DataRecord | None:
     if samples is None:
         return None
-    return DataRecord(_relative(samples.path, settings.out), samples.sha256, len(samples))
+    return DataRecord(_relative(samples.path, settings.out), samples.sha256, len(samples) * samples.batch)
 
 
 def _eval_setting(evaluation: Samples | None, settings: ExportSettings) -> dict[str, object] | None:

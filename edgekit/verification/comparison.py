@@ -124,11 +124,11 @@ class Comparison:
         """Wait for the answer."""
         self.delegation = self._process.collect_delegation()
 
-    def verification(self) -> Verification:
-        """The metrics of the samples so far."""
+    def verification(self, batch: int = 1) -> Verification:
+        """The metrics of the samples so far, of which each collected one was ``batch``."""
         return Verification(
             runtime=f"{self._process.runtime} {self._process.version}",
-            samples=self._samples,
+            samples=self._samples * batch,
             sqnr_db=self._error.sqnr_db,
             cosine=self._error.cosine,
             max_abs_error=self._error.max_abs_error,

@@ -13,6 +13,7 @@ class RandomSamples:
     """``count`` samples of standard normal numbers (integers: 0 and 1, booleans: coins), the same on every pass."""
 
     labels = None
+    batch = 1
 
     def __init__(self, inputs: Sequence[TensorSpec], count: int) -> None:
         self._inputs = tuple(inputs)

@@ -26,16 +26,21 @@ class ChosenData:
     sha256: str | None
     samples: LabelledSamples
 
+    @property
+    def count(self) -> int:
+        """As the user counts them, whatever the model's batch is."""
+        return len(self.samples) * self.samples.batch
+
     def to_json(self) -> dict[str, Any]:
         """As ``edgekit verify --json`` prints it."""
-        return {"kind": self.kind, "path": self.path, "sha256": self.sha256, "samples": len(self.samples)}
+        return {"kind": self.kind, "path": self.path, "sha256": self.sha256, "samples": self.count}
 
     def spell(self) -> str:
         """``700 samples of the manifest's evaluation data, eval.npz``."""
         if self.path is None:
-            return f"{len(self.samples)} random samples, as there is no other data"
+            return f"{self.count} random samples, as there is no other data"
         whose = "of" if self.kind == "given" else f"of the manifest's {self.kind} data,"
-        return f"{len(self.samples)} samples {whose} {self.path}"
+        return f"{self.count} samples {whose} {self.path}"
 
 
 def choose_data(

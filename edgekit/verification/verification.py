@@ -29,6 +29,10 @@ class LabelledSamples(Protocol):
     def labels(self) -> NDArray[np.int64] | None:
         """One class per sample and batch entry, or None."""
 
+    @property
+    def batch(self) -> int:
+        """How many samples, as a user counts them, an iteration gives together."""
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]: ...
@@ -61,7 +65,7 @@ def verify(
     if not len(samples):
         raise DataError("no samples to verify with; expected at least one")
     with ExitStack() as stack:
-        bench = _Bench(stack, threads)
+        bench = _Bench(stack, threads, samples.batch)
         bench.scores, bench.classifies = _usable_scores(reference, samples.labels)
         bench.start(subjects, reference)
         bench.open_reference()
@@ -75,11 +79,12 @@ def verify(
 class _Bench:
     """The running processes and the artifacts that have failed so far."""
 
-    def __init__(self, stack: ExitStack, threads: int) -> None:
+    def __init__(self, stack: ExitStack, threads: int, batch: int) -> None:
         self.scores: ClassScores | None = None
         self.classifies = False
         self._stack = stack
         self._threads = threads
+        self._batch = batch
         self._started: dict[Subject, RuntimeProcess] = {}
         self._running: dict[Subject, Comparison] = {}
         self._failures: dict[Subject, list[Shortfall]] = {}
@@ -179,7 +184,7 @@ class _Bench:
 
     def verdict(self, subjects: Sequence[Subject], advice: str) -> list[Verified]:
         """The results in the order of ``subjects``; raises GateError with all failures."""
-        verified = {s: Verified(s, c.verification(), c.delegation) for s, c in self._running.items()}
+        verified = {s: Verified(s, c.verification(self._batch), c.delegation) for s, c in self._running.items()}
         for subject, result in verified.items():
             missed = shortfalls(result.verification, subject.gate, classifies=self.classifies)
             if missed:

@@ -85,6 +85,7 @@ def test_a_fixed_batch_groups_samples_and_leaves_the_rest_out(tmp_path):
     path = save(tmp_path / "b.npz", x=x, y=np.arange(11))
     samples = open_samples(path, [TensorSpec("image", "uint8", (4, 4, 5, 3))])
     assert len(samples) == len(list(samples)) == 2
+    assert samples.batch == 4
     np.testing.assert_array_equal(np.concatenate([sample["image"] for sample in samples]), x[samples.labels])
     assert len(samples.labels) == 8
     with pytest.raises(DataError, match="11 samples; the model's batch is 16"):

@@ -33,6 +33,11 @@ def test_without_data_that_is_the_cause_and_samples_the_advice(samples, judged, 
     assert "--calibration" in found.advice and "--max-drop" not in found.advice and "--recover" not in found.advice
 
 
+def test_samples_are_counted_where_the_model_takes_several_at_once():
+    found = explain(pruned("fell back to l2"), None, [0] * 3, judged=False, batch=4)
+    assert found.cause.endswith("judged on 12 samples") and "(16 at least" in found.advice
+
+
 def test_recovery_is_advised_to_who_has_samples_for_it():
     assert "--recover" in explain(pruned(), None, range(16), judged=True).advice
     assert "--recover" not in explain(pruned(), None, range(15), judged=True).advice

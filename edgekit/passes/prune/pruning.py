@@ -70,7 +70,7 @@ class Pruner:
     ``model`` is canonical and float, and not changed. ``samples`` are unlabelled and iterable more than once; None:
     importance from the weights alone, no compensation (DataError when ``scheme.strict`` and the importance needs data).
     Fewer than four samples are as good as none. ``scales``: of ``importance.bn_scale.batch_norm_scales``, for the
-    importance of that name.
+    importance of that name. ``batch``: how many of the user's samples one of ``samples`` is, for what is told of them.
     """
 
     def __init__(
@@ -81,10 +81,11 @@ class Pruner:
         *,
         scales: Mapping[str, NDArray[np.float64]] | None = None,
         progress: Progress | None = None,
+        batch: int = 1,
     ) -> None:
         self._scheme = scheme
         self._samples = [] if samples is None else gather(samples)
-        self._importance, self._notes = usable_importance(scheme, len(self._samples))
+        self._importance, self._notes = usable_importance(scheme, len(self._samples), batch)
         self._given, model = model, separate_constants(model)
         channels = find_channel_groups(model)
         self._network = Network(model, channels, find_branches(model, channels))

@@ -20,14 +20,16 @@ MOST_TAYLOR_SAMPLES = 256
 """Each needs a gradient of the whole network."""
 
 
-def usable_importance(scheme: PruningScheme, samples: int) -> tuple[ImportanceName, list[str]]:
+def usable_importance(scheme: PruningScheme, samples: int, batch: int = 1) -> tuple[ImportanceName, list[str]]:
     """The scheme's importance, or L2 where it needs samples and there are too few; and what to tell of it.
 
+    Each of ``samples`` is told as ``batch`` of the user's, which the model takes at once.
     Raises DataError instead when ``scheme.strict``.
     """
     if samples >= LEAST_TO_FIT:
         return scheme.importance, []
-    few = "there are none" if samples == 0 else f"{samples} are too few ({LEAST_TO_FIT} or more are needed)"
+    needed = LEAST_TO_FIT * batch
+    few = "there are none" if samples == 0 else f"{samples * batch} are too few ({needed} or more are needed)"
     if not KINDS[scheme.importance].needs_samples:
         return scheme.importance, [f"nothing was measured and nothing makes up for removed channels: of samples {few}"]
     if scheme.strict:

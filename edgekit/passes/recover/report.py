@@ -1,6 +1,6 @@
 """What recovery did, as plain data for the table and the manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -64,6 +64,15 @@ class RecoveryReport:
         return (
             f"recovery was cut short: the time limit allowed {steps}, and another run gives other weights "
             "(--recover-minutes allows more)"
+        )
+
+    def counted_by(self, batch: int) -> "RecoveryReport":
+        """The same report, with single samples counted where what the model takes at once was ``batch`` of them."""
+        return replace(
+            self,
+            batch_size=self.batch_size * batch,
+            fitted_samples=self.fitted_samples * batch,
+            held_back_samples=self.held_back_samples * batch,
         )
 
     def to_json(self) -> dict[str, Any]:

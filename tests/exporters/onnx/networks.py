@@ -10,6 +10,7 @@ IMAGE = (1, 3, 12, 12)
 
 class SampleList(list):
     labels = None
+    batch = 1
 
 
 def random_samples_of(model: ir.Model, count: int = 8) -> SampleList:
