@@ -15,6 +15,7 @@ def run_tf2onnx(convert: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     The copies cost a ResNet-50 most of the import. When an optimization does fail, call it again with them.
     """
     _order_sets_by_age()
+    # _keep_constants()
     _accept_scalar_addends()
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     try:
@@ -37,6 +38,29 @@ def _order_sets_by_age() -> None:
     Node.__hash__ = lambda node: node.__dict__.setdefault("age", next(ages))
     known: dict[int, tuple[int, object]] = {}  # holds on to the objects: the address of a dead one is used again
     einsum_optimizer.id = lambda item: known.setdefault(id(item), (len(known), item))[0]
+
+
+def _keep_constants() -> None:
+    """Write a constant into its protobuf only when it has changed, instead of after each optimization.
+
+    What protobuf replaces inside a message it frees with the message: thirty copies of all weights were left behind.
+    """
+    from tf2onnx.graph import Node
+
+    original = Node.update_proto
+
+    def update_proto(self: Any, external_tensor_storage: Any = None) -> None:
+        if not self.is_const() or external_tensor_storage is not None:
+            return original(self, external_tensor_storage)
+        wanted, held = self.get_onnx_attrs(), self.op.attribute
+        if len(held) == len(wanted) and all(wanted.get(each.name) is each for each in held):
+            del self.op.output[:]
+            self.op.output.extend(self.output)
+        else:
+            original(self)
+            self.attr.update((each.name, each) for each in self.op.attribute)
+
+    Node.update_proto = update_proto
 
 
 def _accept_scalar_addends() -> None:
