@@ -7,7 +7,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.graph.queries import is_floating, shape_of
+from edgekit.graph.parts import Part, find_parts
+from edgekit.graph.queries import is_floating
 from edgekit.graph.scores import ClassScores, find_scores
 
 Rows = NDArray[Any]
@@ -17,7 +18,10 @@ MOST_WIDTH = 1024
 """Of outputs that are no class scores this many elements are compared: prices need no more, and many are kept."""
 
 _LEAST_PROBABILITY = 1e-12
+_LEAST_SCORE = 1e-6
+"""Of a detector's scores: what is less likely is nothing."""
 _SIGMOIDS = ("Sigmoid", "HardSigmoid")
+_TAKES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Split", "Slice"})
 _SEED = 0
 
 
@@ -43,16 +47,20 @@ class OutputLoss:
 
     Of a classifier with one output (edgekit.graph.scores) a row is the logits (log-probabilities after a Softmax), and
     the loss is the mean of KL(softmax(float) || softmax(changed)), of independent yes and no after a Sigmoid. Of
-    anything else it is the mean over outputs of the squared error divided by the float output's variance. Changes of
-    rows may be added: that is what the search does.
+    anything else it is the mean over outputs of the squared error divided by the float output's variance; what a
+    Concat joins to one output (a detector's boxes and scores) counts as several, and scores of a Sigmoid among that
+    are compared as logits: nearly all are nearly 0. Changes of rows may be added: that is what the search does.
     """
 
     def __init__(self, model: ir.Model) -> None:
         self._outputs = [index for index, value in enumerate(model.graph.outputs) if is_floating(value)]
         scores = find_scores(model) if len(model.graph.outputs) == 1 else None
         self._scores = scores if scores is not None and scores.plausible else None
-        shapes = [shape_of(model.graph.outputs[index]) for index in self._outputs]
-        self._picked = [] if self._scores is not None else _pick([int(np.prod(shape)) for shape in shapes])
+        self._parts: list[tuple[int, Part, bool]] = []
+        for index in self._outputs if self._scores is None else []:
+            parts = find_parts(model.graph.outputs[index])
+            self._parts += [(index, part, len(parts) > 1 and _is_probability(part.value)) for part in parts]
+        self._picked = _pick([part.places for _, part, _ in self._parts])
 
     @property
     def name(self) -> str:
@@ -63,8 +71,11 @@ class OutputLoss:
         """[width] for one sample; large outputs are subsampled by a fixed pattern."""
         if self._scores is not None:
             return _logits(outputs[0], self._scores.origin).astype(np.float32).reshape(-1)
-        chosen = (outputs[index].reshape(-1)[picked] for index, picked in zip(self._outputs, self._picked, strict=True))
-        return np.concatenate([np.zeros(0), *chosen]).astype(np.float32)
+        chosen = [np.zeros(0)]
+        for (index, _, are_scores), picked in zip(self._parts, self._picked, strict=True):
+            given = outputs[index].reshape(-1)[picked]
+            chosen.append(_logits(given, "Sigmoid", _LEAST_SCORE) if are_scores else given)
+        return np.concatenate(chosen).astype(np.float32)
 
     def loss(self, reference: Rows, changed: Rows) -> float:
         """Of rows [samples, width], in float64."""
@@ -167,22 +178,30 @@ def _expand_diagonal(
     return flat @ gradient.reshape(-1) / samples, bent @ bent.T / samples
 
 
-def _pick(sizes: Sequence[int]) -> list[NDArray[np.intp]]:
-    """Which elements of each output are compared: all, or a fixed sample of them."""
-    share = max(1, MOST_WIDTH // max(1, len(sizes)))
+def _pick(parts: Sequence[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+    """Which elements of each part are compared: all, or a fixed sample of them."""
+    share = max(1, MOST_WIDTH // max(1, len(parts)))
     rng = np.random.default_rng(_SEED)
     return [
-        np.arange(size) if size <= share else np.sort(rng.choice(size, share, replace=False)).astype(np.intp)
-        for size in sizes
+        places if len(places) <= share else places[np.sort(rng.choice(len(places), share, replace=False))]
+        for places in parts
     ]
 
 
-def _logits(output: NDArray[Any], origin: str) -> NDArray[np.float64]:
+def _is_probability(value: ir.Value) -> bool:
+    """Whether a Sigmoid made it, behind what only moves or takes elements."""
+    node = value.producer()
+    while node is not None and node.op_type in _TAKES and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node is not None and node.op_type in _SIGMOIDS
+
+
+def _logits(output: NDArray[Any], origin: str, least: float = _LEAST_PROBABILITY) -> NDArray[np.float64]:
     exact = output.astype(np.float64)
     if origin == "Softmax":
-        return np.asarray(np.log(np.maximum(exact, _LEAST_PROBABILITY)))
+        return np.asarray(np.log(np.maximum(exact, least)))
     if origin in _SIGMOIDS:
-        inside = exact.clip(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        inside = exact.clip(least, 1 - least)
         return np.asarray(np.log(inside) - np.log1p(-inside))
     return exact
 

@@ -46,19 +46,23 @@ def find_blocks(student: ir.Model, teacher: ir.Model, outputs: Outputs) -> list[
 
 
 class Distillation:
-    """Runs both networks and compares them. ``intercept`` is put into the student (quantization-aware)."""
+    """Runs both networks and compares them. ``intercept`` is put into the student (quantization-aware).
+
+    ``outputs``: the student's and the teacher's.
+    """
 
     def __init__(
         self,
         student: Network,
         teacher: Network,
-        outputs: Outputs,
+        outputs: tuple[Outputs, Outputs],
         settings: RecoverySettings,
         intercept: Intercept | None = None,
     ) -> None:
-        self._student, self._teacher, self._outputs, self._settings = student, teacher, outputs, settings
+        self._student, self._teacher, self._settings = student, teacher, settings
+        self._given, self._outputs = outputs
         self._tf, self._intercept = student.tf, intercept
-        self._blocks = find_blocks(student.model, teacher.model, outputs) if settings.block_weight else []
+        self._blocks = find_blocks(student.model, teacher.model, self._outputs) if settings.block_weight else []
 
     @property
     def loss_name(self) -> str:
@@ -79,9 +83,8 @@ class Distillation:
 
     def training_loss(self, inputs: Mapping[str, Tensor], targets: Tensor | None) -> Tensor:
         """The mean over the samples of everything that is to be like the teacher's."""
-        names = [*self._outputs.names, *self._blocks]
-        taught = self._teacher.compute(inputs, names)
-        given = self._student.compute(inputs, names, self._intercept)
+        taught = self._teacher.compute(inputs, [*self._outputs.names, *self._blocks])
+        given = self._student.compute(inputs, [*self._given.names, *self._blocks], self._intercept)
         count = len(self._outputs.names)
         loss = self._output_loss(given[:count], [value.plain for value in taught[:count]], targets, training=True)
         if not self._blocks:
@@ -91,7 +94,7 @@ class Distillation:
 
     def judging_loss(self, inputs: Mapping[str, Tensor], taught: Sequence[Tensor], targets: Tensor | None) -> Tensor:
         """The mean over the samples of the outputs' difference alone, at temperature 1."""
-        given = self._student.compute(inputs, self._outputs.names, self._intercept)
+        given = self._student.compute(inputs, self._given.names, self._intercept)
         return self._output_loss(given, taught, targets, training=False)
 
     def _output_loss(

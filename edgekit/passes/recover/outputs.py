@@ -1,9 +1,11 @@
 """What a model's outputs are compared by: logits of class scores, everything else as it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgekit.graph.parts import find_parts
 from edgekit.graph.queries import attribute, produced_by, shape_of
 from edgekit.graph.scores import find_scores
 
@@ -14,7 +16,8 @@ _MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 class Outputs:
     """``logits``: the value that a softmax makes class scores of, None when the model is no classifier.
 
-    ``binary``: one logit of a sigmoid instead. ``others``: float outputs that are compared by their squared error.
+    ``binary``: one logit of a sigmoid instead. ``others``: what is compared by its squared error: float outputs, or
+    what a Concat joins to one (a detector's boxes and scores), each by its own; scores among that before the Sigmoid.
     """
 
     logits: str | None
@@ -27,19 +30,40 @@ class Outputs:
         return [*([self.logits] if self.logits is not None else []), *self.others]
 
 
-def find_outputs(model: ir.Model) -> Outputs:
-    """Class scores by ``edgekit.graph.scores``; a Softmax or Sigmoid at the end is looked behind."""
+def find_outputs(model: ir.Model, *, joined: bool = True) -> Outputs:
+    """Class scores by ``edgekit.graph.scores``; a Softmax or Sigmoid at the end is looked behind.
+
+    ``joined``: look behind a Concat at the end, too.
+    """
     scores = find_scores(model)
     floats = [value for value in model.graph.outputs if value.dtype == ir.DataType.FLOAT]
     if scores is None or not scores.plausible:
-        return Outputs(None, False, tuple(value.name or "" for value in floats))
+        return Outputs(None, False, _others(floats, joined=joined))
     found = next(value for value in floats if value.name == scores.name)
-    others = tuple(value.name or "" for value in floats if value is not found)
+    others = _others([value for value in floats if value is not found], joined=joined)
     logits = _before(found, "Sigmoid") if scores.threshold is not None else _before(found, "Softmax", "LogSoftmax")
     if scores.threshold is None and logits is found and _before(found, "Sigmoid") is not found:
         # Independent scores of several classes: no distribution.
         return Outputs(None, False, (found.name or "", *others))
     return Outputs(logits.name or "", scores.threshold is not None, others)
+
+
+def find_both_outputs(student: ir.Model, teacher: ir.Model) -> tuple[Outputs, Outputs]:
+    """Of each, in the same order: what makes an output may have another name in a network that has lost branches."""
+    given, taught = find_outputs(student), find_outputs(teacher)
+    if len(given.others) == len(taught.others):
+        return given, taught
+    return find_outputs(student, joined=False), find_outputs(teacher, joined=False)
+
+
+def _others(outputs: Sequence[ir.Value], *, joined: bool) -> tuple[str, ...]:
+    """Names of the outputs, or of what makes them when that is several values."""
+    names: list[str] = []
+    for output in outputs:
+        parts = [part.value for part in find_parts(output)] if joined else [output]
+        values = parts if len(parts) == 1 else [_before(value, "Sigmoid") for value in parts]
+        names += [value.name or "" for value in values]
+    return tuple(names)
 
 
 def _before(output: ir.Value, *op_types: str) -> ir.Value:

@@ -15,7 +15,7 @@ from edgekit.graph.queries import shape_of
 from edgekit.passes.recover.dataset import Dataset, collect, split
 from edgekit.passes.recover.distillation import Distillation
 from edgekit.passes.recover.network import Network, replace_weights, require_trainable
-from edgekit.passes.recover.outputs import find_outputs
+from edgekit.passes.recover.outputs import find_both_outputs
 from edgekit.passes.recover.quantization_aware import FakeQuantization
 from edgekit.passes.recover.report import RecoveryReport, Stopped
 from edgekit.passes.recover.settings import MOST_STEPS, RecoverySettings
@@ -145,7 +145,7 @@ def _training(
         rows = [{name: array[index] for name, array in arrays.items()} for index in range(len(data[0]))]
         intercept = FakeQuantization(network.tf, network.model, rows, settings.quantization)
     source = Network(teacher, "source network")
-    distillation = Distillation(network, source, find_outputs(teacher), settings, intercept)
+    distillation = Distillation(network, source, find_both_outputs(network.model, teacher), settings, intercept)
     return Training(network, distillation, data, settings)
 
 

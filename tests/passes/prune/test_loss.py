@@ -122,3 +122,17 @@ def test_of_large_outputs_a_fixed_sample_is_compared() -> None:
     assert row.shape == (MOST_WIDTH // 2 + 4,)
     assert np.array_equal(row, OutputLoss(model).row(arrays))
     assert np.isin(row, numbers).all()
+
+
+def test_what_is_joined_to_one_output_counts_by_itself() -> None:
+    build = Builder(1, 3, 4, 4)
+    boxes = build.op("Mul", build.conv("x", 4), build.constant(np.float32(320)))
+    scores = build.op("Sigmoid", build.conv("x", 6))
+    loss = OutputLoss(build.plain(build.op("Concat", boxes, scores, axis=1)))
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.uniform(0, 320, (20, 4, 4, 4)), rng.beta(0.1, 1, (20, 6, 4, 4))], axis=1)
+    without_boxes, without_scores = rows.copy(), rows.copy()
+    without_boxes[:, :4], without_scores[:, 4:] = 160, 1e-6
+    before = np.stack([loss.row([row]) for row in rows])
+    for changed in (without_boxes, without_scores):
+        assert loss.loss(before, np.stack([loss.row([row]) for row in changed])) > 0.4

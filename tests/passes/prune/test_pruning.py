@@ -196,3 +196,22 @@ def test_concatenated_channels_share_their_consumers() -> None:
     before, after = outputs(model, data), outputs(pruned.model, data)
     blind = outputs(prune(model, None, 0.4, SCHEME).model, data)
     assert np.square(after - before).mean() < np.square(blind - before).mean() / 2
+
+
+def detector() -> ir.Model:
+    """Boxes in pixels and scores of classes in one output, each from layers of its own."""
+    build = Builder(1, 3, 8, 8)
+    stem = build.relu(build.conv("x", 16, 3))
+    boxes, scores = (build.conv(build.relu(build.conv(stem, 32, 3)), count) for count in (4, 6))
+    boxes = build.op("Mul", boxes, build.constant(np.float32(100)))
+    return build.model(build.op("Concat", boxes, build.op("Sigmoid", scores), axis=1))
+
+
+def test_the_scores_of_a_detector_are_kept_as_well_as_its_boxes() -> None:
+    model = detector()
+    data, fresh = samples(model, 24), samples(model, 24, seed=1)
+    pruned = prune(model, data, 0.3, SCHEME)
+    wanted, given = (outputs(each, fresh).reshape(-1, 10, 64)[:, 4:] for each in (model, pruned.model))
+    assert np.square(wanted - given).mean() < 0.1 * wanted.var()
+    heads = [group for group in pruned.report.groups if group.before == 32]
+    assert min(group.after for group in heads) >= 16

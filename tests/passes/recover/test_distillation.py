@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from edgekit.passes.recover.distillation import MOST_BLOCKS, find_blocks
-from edgekit.passes.recover.outputs import Outputs, find_outputs
+from edgekit.passes.recover.outputs import Outputs, find_both_outputs, find_outputs
 from tests.exporters.tflite.graphs import Builder
 from tests.passes.recover.networks import teacher
 from tests.passes.recover.running import F
@@ -60,3 +60,32 @@ def test_a_softmax_over_another_axis_is_not_looked_behind() -> None:
     x = builder.node("Gemm", [builder.input("x", (2, 4)), np.ones((4, 3), F)], "logits")
     model = ir.from_proto(builder.model(builder.node("Softmax", [x], "y", axis=0)))
     assert find_outputs(model).logits == "y"
+
+
+def detector(*, branch: bool) -> ir.Model:
+    """Boxes and scores in one output; ``branch``: the boxes are a sum."""
+    builder = Builder()
+    x = builder.input("x", (1, 4))
+    boxes = builder.node("Gemm", [x, np.full((4, 4), 100, F)], "boxes")
+    if branch:
+        boxes = builder.node("Add", [boxes, builder.node("Tanh", [boxes], "bent")], "sum")
+    scores = builder.node("Sigmoid", [builder.node("Gemm", [x, np.ones((4, 3), F)], "logits")], "scores")
+    return ir.from_proto(builder.model(builder.node("Concat", [boxes, scores], "y", axis=1)))
+
+
+def test_boxes_and_scores_in_one_output_are_compared_by_themselves() -> None:
+    assert find_outputs(detector(branch=False)) == Outputs(None, False, ("boxes", "logits"))
+
+
+def test_a_network_that_lost_a_branch_is_compared_with_the_whole_one() -> None:
+    given, taught = find_both_outputs(detector(branch=False), detector(branch=True))
+    assert given.names == ["boxes", "logits"]
+    assert taught.names == ["sum", "logits"]
+
+
+def test_outputs_that_are_joined_of_different_numbers_of_values_are_compared_whole() -> None:
+    builder = Builder()
+    x = builder.input("x", (1, 4))
+    plain = ir.from_proto(builder.model(builder.node("Gemm", [x, np.ones((4, 7), F)], "y")))
+    given, taught = find_both_outputs(plain, detector(branch=False))
+    assert given.names == taught.names == ["y"]
