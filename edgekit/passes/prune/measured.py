@@ -8,6 +8,7 @@ from edgekit.passes.prune.build import Built, Network, Orders, build
 from edgekit.passes.prune.compensation import Judged, choose
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.filling import filled
+from edgekit.passes.prune.growing import grown
 from edgekit.passes.prune.loss import OutputLoss, Rows
 from edgekit.passes.prune.network import Sample, activations
 from edgekit.passes.prune.options import Options
@@ -100,6 +101,7 @@ class Measured:
         attempt, foretold = self._first(cost, limit)
         if self._removed(attempt.selection) >= SECOND_LOOK or attempt.loss > _SURPRISE * foretold:
             attempt = min(attempt, self._second_look(attempt, cost, limit), key=lambda each: each.loss)
+        attempt = min(attempt, self._grown(attempt, cost, limit), key=lambda each: each.loss)
         judged = choose(self.pricer.meter, self.pricer.comparison, attempt.built, attempt.loss, self._progress)
         with self._progress.stage("compensating", 1) as advance:
             built = build(self._network, attempt.selection, self._samples, self._orders)
@@ -158,6 +160,14 @@ class Measured:
         if found is None or found[0] == attempt.selection:
             return attempt
         return self._attempt(found[0])
+
+    def _grown(self, attempt: _Attempt, cost: Cost, limit: float) -> _Attempt:
+        """With back what the budget has room for."""
+        unplanned = {self._options.slots[slot].name for slot in self.pricer.left_whole}
+        alone = {name: self.alone(name, kept, branch=False) for name, kept in attempt.selection.kept.items()}
+        losses = {name: loss for name, loss in alone.items() if loss is not None and name not in unplanned}
+        selection = grown(self._options, losses, attempt.selection, cost, limit)
+        return attempt if selection == attempt.selection else self._attempt(selection)
 
     def _removed(self, selection: Selection) -> float:
         """The share of the multiply-accumulates."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,11 +21,16 @@ _FEW = (7, 6, 4)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One decision. ``kept``: its choices, descending, units of the group ``name``; (0,) drops the branch ``name``."""
+    """One decision. ``kept``: its choices, descending, units of the group ``name``; (0,) drops the branch ``name``.
+
+    ``units`` of the group, of which any number that is ``step`` or a multiple of it more than a choice may stay too.
+    """
 
     name: str
     kept: tuple[int, ...]
     branch: bool = False
+    units: int = 0
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Options:
         for index, (slot, choice) in enumerate(self.choices):
             if keep(index):
                 kept[slot].append(self.slots[slot].kept[choice - 1])
-        slots = tuple(Slot(slot.name, tuple(left), slot.branch) for slot, left in zip(self.slots, kept, strict=True))
+        slots = tuple(replace(slot, kept=tuple(left)) for slot, left in zip(self.slots, kept, strict=True))
         return Options(slots, self.conflicts, self.parents)
 
     def smallest(self, cost: Callable[[Selection], float]) -> State:
@@ -129,7 +134,7 @@ class Options:
 def find_options(groups: ChannelGroups, branches: Sequence[Branch], channel_multiple: int) -> Options:
     """The options of a model: groups in the graph's order, then branches."""
     slots = [
-        *(Slot(group.name, kept_units(groups, group, channel_multiple)) for group in groups.groups),
+        *(_slot(groups, group, channel_multiple) for group in groups.groups),
         *(Slot(branch.name, (0,), branch=True) for branch in branches),
     ]
     first = len(groups.groups)
@@ -141,6 +146,11 @@ def find_options(groups: ChannelGroups, branches: Sequence[Branch], channel_mult
     adds = np.array([branch.add for branch in branches])
     either[first:, first:] |= (adds[:, None] == adds[None, :]) & ~np.eye(len(branches), dtype=np.bool_)
     return Options(tuple(slots), either, tuple(_smallest_around(inside, slot) for slot in range(len(slots))))
+
+
+def _slot(groups: ChannelGroups, group: ChannelGroup, channel_multiple: int) -> Slot:
+    kept = kept_units(groups, group, channel_multiple)
+    return Slot(group.name, kept, units=len(group.units), step=steps(groups, group, channel_multiple).step)
 
 
 @dataclass(frozen=True, slots=True)
