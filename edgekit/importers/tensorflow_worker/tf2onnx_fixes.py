@@ -15,7 +15,7 @@ def run_tf2onnx(convert: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     The copies cost a ResNet-50 most of the import. When an optimization does fail, call it again with them.
     """
     _order_sets_by_age()
-    # _keep_constants()
+    _keep_constants()
     _accept_scalar_addends()
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     try:
@@ -50,14 +50,14 @@ def _keep_constants() -> None:
     original = Node.update_proto
 
     def update_proto(self: Any, external_tensor_storage: Any = None) -> None:
-        if not self.is_const() or external_tensor_storage is not None:
-            return original(self, external_tensor_storage)
         wanted, held = self.get_onnx_attrs(), self.op.attribute
-        if len(held) == len(wanted) and all(wanted.get(each.name) is each for each in held):
+        same = len(held) == len(wanted) and all(wanted.get(each.name) is each for each in held)
+        if self.is_const() and same and external_tensor_storage is None:
             del self.op.output[:]
             self.op.output.extend(self.output)
-        else:
-            original(self)
+            return
+        original(self, external_tensor_storage)
+        if self.is_const() and external_tensor_storage is None:
             self.attr.update((each.name, each) for each in self.op.attribute)
 
     Node.update_proto = update_proto
