@@ -1,5 +1,6 @@
-"""Files that are replaced in one step: a reader has the old content or the new one, never half of it."""
+"""Files: replaced in one step, so that a reader has the old content or the new one; their digests; the cache."""
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -18,6 +19,18 @@ def replace_file(path: Path, content: bytes) -> None:
 def require_room(path: Path) -> None:
     """Raises OSError when ``path`` could not be written; leaves nothing behind."""
     _stage(path, b"").unlink()
+
+
+def file_sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file, read in pieces. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder(name: str) -> Path:
+    """Where edgekit keeps what it can make or fetch again: ``edgekit/<name>`` in the user's cache; it may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(base).absolute() / "edgekit" / name
 
 
 def _stage(path: Path, content: bytes) -> Path:

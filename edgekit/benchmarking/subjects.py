@@ -1,12 +1,12 @@
 """Which files are measured: the arguments of ``edgekit benchmark``, and what the manifests beside them promise."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.benchmarking.runners import Prepared
 from edgekit.errors import InputError, ModelError, UsageError, nearest
+from edgekit.files import file_sha256
 from edgekit.release import manifest
 from edgekit.release.manifest import FILE_NAME
 from edgekit.release.reading import read_manifest
@@ -149,8 +149,7 @@ def _promising(artifact: Artifact, entry: manifest.Artifact) -> Artifact:
 
 def _read(path: Path, format_: str) -> Artifact:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(path)
         size = path.stat().st_size
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; expected an artifact to measure") from None

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import tempfile
 import urllib.error
 import urllib.parse
@@ -10,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from edgekit.errors import DependencyError, ProfileError
+from edgekit.files import cache_folder, file_sha256
 from edgekit.profiles.device import Device
 from edgekit.profiles.runner import RunnerProfile
 
@@ -46,8 +46,8 @@ def download(url: str, sha256: str, where: str) -> Path:
 
     ``where`` says in messages who wants it.
     """
-    path = _cache_folder() / sha256 / _file_name(url, where)
-    if not (path.is_file() and _sha256(path) == sha256):
+    path = cache_folder("tools") / sha256 / _file_name(url, where)
+    if not (path.is_file() and file_sha256(path) == sha256):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
@@ -89,13 +89,3 @@ def _fetch(url: str, sha256: str, path: Path, where: str) -> None:
             f"{where} {url} has sha256 {digest.hexdigest()}, the profile says {sha256}; "
             "if the new file is to be trusted, put its hash into the profile"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(base).absolute() / "edgekit" / "tools"

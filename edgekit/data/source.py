@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit import files
 from edgekit.errors import DataError
 
 RawSample = dict[str, NDArray[Any]]
@@ -56,8 +57,7 @@ def exists(path: Path) -> bool:
 def file_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file. Raises DataError when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.file_sha256(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from edgekit.emulation.debian import ARCHITECTURES, Apt
 from edgekit.emulation.wheels import Wheels, requirements
 from edgekit.errors import DependencyError
+from edgekit.files import cache_folder
 from edgekit.progress import Progress, Silent
 
 _RECIPE = 1
@@ -115,8 +116,7 @@ def _release() -> str:
 
 
 def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    folder = Path(base).absolute() / "edgekit" / "sysroots"
+    folder = cache_folder("sysroots")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

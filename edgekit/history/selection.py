@@ -1,6 +1,5 @@
 """Which runs and measurements are asked for, and the rows that come back."""
 
-import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import HistoryError, UsageError
+from edgekit.files import file_sha256
 
 _LARGEST_INTEGER = 2**63 - 1
 _SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -102,8 +102,7 @@ def select(
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read: {error.strerror}; expected an artifact") from error
 

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edgekit.files import file_sha256
+
 
 def model_sha256(path: Path, external: Sequence[Path] = ()) -> str:
     """The SHA-256 of a file; of a folder, over the sorted relative paths of its files and their contents.
@@ -15,17 +17,12 @@ def model_sha256(path: Path, external: Sequence[Path] = ()) -> str:
     if path.is_dir():
         return _combined({file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()})
     if not external:
-        return _file_sha256(path)
+        return file_sha256(path)
     return _combined({"": path, **{name.as_posix(): path.parent / name for name in external}})
 
 
 def _combined(files: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
     for name in sorted(files):
-        digest.update(f"{name}\0{_file_sha256(files[name])}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{name}\0{file_sha256(files[name])}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """From the stages' results to the manifest."""
 
-import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import onnx_ir as ir
 
 from edgekit.artifacts import StagedArtifact
 from edgekit.data import Samples
+from edgekit.files import file_sha256
 from edgekit.graph.cost import count_macs, count_parameters
 from edgekit.importers import ImportedModel, Source
 from edgekit.release.delegation import target_delegation
@@ -37,7 +37,7 @@ def record(
     ``data``: the calibration and the evaluation samples.
     """
     calibration, evaluation = data
-    targets = {artifact.profile.name: _file_sha256(artifact.profile.path) for artifact, _ in verified}
+    targets = {artifact.profile.name: file_sha256(artifact.profile.path) for artifact, _ in verified}
     return Manifest(
         folder=settings.out,
         name=settings.name,
@@ -63,7 +63,7 @@ def _artifact(artifact: StagedArtifact, result: Verified) -> Artifact:
         target=artifact.profile.name,
         format=artifact.format,
         path=artifact.path,
-        sha256=_file_sha256(artifact.staged_path),
+        sha256=file_sha256(artifact.staged_path),
         bytes=artifact.staged_path.stat().st_size,
         precision=artifact.computed,
         layout=artifact.layout,
@@ -91,11 +91,6 @@ def _relative(path: str | Path, out: Path) -> str:
     if not Path(path).exists():
         return str(path)
     return Path(os.path.relpath(Path(path).resolve(), out.resolve())).as_posix()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _environment(source: ImportedModel, *, trained: bool) -> dict[str, str]:

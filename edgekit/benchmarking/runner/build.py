@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from edgekit.errors import DependencyError
+from edgekit.files import cache_folder
 
 _SOURCES = Path(__file__).parent
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-s")
@@ -49,7 +50,7 @@ def build_runner(abi: str, *, for_this_machine: bool) -> Path:
         raise DependencyError(
             f"edgekit's runner for {abi} must be built, and there is no C compiler for it: pip install 'edgekit[ssh]'"
         )
-    path = _cache_folder() / _fingerprint(compiler) / "edgekit-runner"
+    path = cache_folder("runner") / _fingerprint(compiler) / "edgekit-runner"
     if not path.is_file():
         _build(compiler, path)
     return path
@@ -115,8 +116,3 @@ def _compile(compiler: list[str], path: Path) -> None:
             f"{' '.join(compiler)} cannot build edgekit's runner: {complaint.strip()}; install another C compiler, or "
             "pip install 'edgekit[ssh]'"
         )
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(base).absolute() / "edgekit" / "runner"
