@@ -8,7 +8,9 @@
 The functions here do what the commands of the same names do; importing this package loads nothing heavy.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgekit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from edgekit.benchmarking.benchmark import benchmark
@@ -49,22 +51,22 @@ _ERRORS = (
     "DeviceError",
 )
 _HOME = {
-    "benchmark": "edgekit.benchmarking.benchmark",
-    "Report": "edgekit.benchmarking.results",
-    "find_devices": "edgekit.devices",
-    "Device": "edgekit.profiles.device",
-    "list_devices": "edgekit.profiles.device",
-    "load_device": "edgekit.profiles.device",
-    "export": "edgekit.pipeline",
-    "verify": "edgekit.verification.recheck",
-    "Recheck": "edgekit.verification.recheck_report",
-    "inspect": "edgekit.inspection",
-    "Inspection": "edgekit.inspection",
-    "Manifest": "edgekit.release.manifest",
-    "Target": "edgekit.profiles.target",
-    "list_targets": "edgekit.profiles.target",
-    "load_target": "edgekit.profiles.target",
-} | dict.fromkeys(_ERRORS, "edgekit.errors")
+    "benchmark": "benchmarking.benchmark",
+    "Report": "benchmarking.results",
+    "find_devices": "devices",
+    "Device": "profiles.device",
+    "list_devices": "profiles.device",
+    "load_device": "profiles.device",
+    "export": "pipeline",
+    "verify": "verification.recheck",
+    "Recheck": "verification.recheck_report",
+    "inspect": "inspection",
+    "Inspection": "inspection",
+    "Manifest": "release.manifest",
+    "Target": "profiles.target",
+    "list_targets": "profiles.target",
+    "load_target": "profiles.target",
+} | dict.fromkeys(_ERRORS, "errors")
 
 __all__ = [
     "DataError",
@@ -96,13 +98,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used, so that ``import edgekit`` costs nothing."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = lazy_names(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

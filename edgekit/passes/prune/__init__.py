@@ -5,9 +5,9 @@
 Importing the package, or its `scheme`, loads nothing heavy: target profiles are read without numpy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgekit.lazy import lazy_names
 from edgekit.passes.prune.scheme import ImportanceName, PruningScheme
 
 if TYPE_CHECKING:
@@ -26,18 +26,14 @@ __all__ = [
     "prune",
 ]
 
-_HOME = {
-    "find_channel_groups": "groups",
-    "Budget": "pruning",
-    "Pruned": "pruning",
-    "Pruner": "pruning",
-    "prune": "pruning",
-    "PruningReport": "report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "find_channel_groups": "groups",
+        "Budget": "pruning",
+        "Pruned": "pruning",
+        "Pruner": "pruning",
+        "prune": "pruning",
+        "PruningReport": "report",
+    },
+)

@@ -6,9 +6,9 @@
 Importing the package, or its `scheme`, loads nothing heavy: target profiles are read without numpy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgekit.lazy import lazy_names
 from edgekit.passes.quantize.scheme import QuantizationScheme
 
 if TYPE_CHECKING:
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISION_KEY", "Calibration", "QuantizationScheme", "calibrate", "quantize"]
 
-_HOME = {"PRECISION_KEY": "apply", "quantize": "apply", "Calibration": "calibration", "calibrate": "calibration"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(
+    __name__, {"PRECISION_KEY": "apply", "quantize": "apply", "Calibration": "calibration", "calibrate": "calibration"}
+)

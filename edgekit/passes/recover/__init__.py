@@ -5,9 +5,9 @@
 Importing the package, or its settings, loads nothing heavy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgekit.lazy import lazy_names
 from edgekit.passes.recover.settings import RecoverySettings
 
 if TYPE_CHECKING:
@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Recovered", "RecoveryReport", "RecoverySettings", "held_back_indices", "recover"]
 
-_HOME = {
-    "Recovered": "recovery",
-    "RecoveryReport": "report",
-    "held_back_indices": "dataset",
-    "recover": "recovery",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Recovered": "recovery",
+        "RecoveryReport": "report",
+        "held_back_indices": "dataset",
+        "recover": "recovery",
+    },
+)
