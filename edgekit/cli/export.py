@@ -1,7 +1,9 @@
 """``edgekit export``: its flags."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,8 +11,8 @@ from edgekit.cli.app import InputShapes, Json, Model, app, parse_shapes
 from edgekit.interface import IoType, PrecisionChoice
 from edgekit.passes.prune.scheme import ImportanceName
 
-_PRUNE = "Prune"
-_RECOVER = "Recover what pruning lost"
+_prune: Callable[..., Any] = partial(typer.Option, rich_help_panel="Prune")
+_recover: Callable[..., Any] = partial(typer.Option, rich_help_panel="Recover what pruning lost")
 
 
 def parse_share(text: str) -> float:
@@ -54,71 +56,42 @@ def export(
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of this machine's runtimes.")] = None,
     prune: Annotated[
         float | None,
-        typer.Option(
-            "--prune",
-            metavar="RATIO",
-            parser=parse_share,
-            help="Remove channels: this share of the MACs.",
-            rich_help_panel=_PRUNE,
-        ),
+        _prune("--prune", metavar="RATIO", parser=parse_share, help="Remove channels: this share of the MACs."),
     ] = None,
     max_latency: Annotated[
         float | None,
-        typer.Option(
+        _prune(
             "--max-latency",
             metavar="MS",
             help="Remove channels until no artifact's median inference takes longer here.",
-            rich_help_panel=_PRUNE,
         ),
     ] = None,
     max_bytes: Annotated[
         str | None,
-        typer.Option(
+        _prune(
             "--max-bytes",
             metavar="SIZE",
             help="Remove channels until no artifact is larger: 1500000, 1.5MB, 800KB, 1MiB.",
-            rich_help_panel=_PRUNE,
         ),
     ] = None,
     importance: Annotated[
-        ImportanceName | None,
-        typer.Option("--importance", help="How channels are chosen; the profile's by default.", rich_help_panel=_PRUNE),
+        ImportanceName | None, _prune("--importance", help="How channels are chosen; the profile's by default.")
     ] = None,
     strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse to prune without the data that the importance needs.", rich_help_panel=_PRUNE
-        ),
+        bool, _prune("--strict", help="Refuse to prune without the data that the importance needs.")
     ] = False,
     recover: Annotated[
-        bool,
-        typer.Option(
-            "--recover", help="Train the pruned network to give what the source gives.", rich_help_panel=_RECOVER
-        ),
+        bool, _recover("--recover", help="Train the pruned network to give what the source gives.")
     ] = False,
     recover_minutes: Annotated[
-        float | None,
-        typer.Option(
-            "--recover-minutes",
-            metavar="MINUTES",
-            help="How long it may take; 20 by default.",
-            rich_help_panel=_RECOVER,
-        ),
+        float | None, _recover("--recover-minutes", metavar="MINUTES", help="How long it may take; 20 by default.")
     ] = None,
     quantization_aware: Annotated[
-        bool,
-        typer.Option(
-            "--quantization-aware", help="Train with the rounding of int8 in place.", rich_help_panel=_RECOVER
-        ),
+        bool, _recover("--quantization-aware", help="Train with the rounding of int8 in place.")
     ] = False,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            "--temperature",
-            metavar="T",
-            help="Softens the class scores that are compared in training.",
-            rich_help_panel=_RECOVER,
-        ),
+        _recover("--temperature", metavar="T", help="Softens the class scores that are compared in training."),
     ] = None,
     json_: Json = False,
 ) -> None:
