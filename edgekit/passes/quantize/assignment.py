@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from edgekit.graph.parts import find_parts
 from edgekit.passes.quantize.op_rules import OP_RULES, OpRule, Output
 from edgekit.passes.quantize.qparams import QParams
 
@@ -18,6 +19,8 @@ _LEAST_MASK = 1e8
 _MASKED_OPS = frozenset(
     {"Add", "Sub", "Mul", "Div", "Where", "Pad", "Concat", "Reshape", "Transpose", "Slice", "Expand", "Unsqueeze"}
 )
+
+_TAKES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Split", "Slice"})
 
 # Steep where their input is small: an error of half a step there becomes one of many steps behind them.
 _STEEP_INPUTS = {"Sqrt": 0, "Log": 0, "Reciprocal": 0, "Div": 1, "Pow": 0}
@@ -69,13 +72,13 @@ def assign(model: ir.Model, float_ops: tuple[str, ...] = ()) -> Assignment:
     """The groups of ``model``'s quantizable values; depends on the structure alone, not on any data."""
     assignment = Assignment()
     masked: set[ir.Value] = set()
-    steep = _before_steep_functions(model)
+    floats = _before_steep_functions(model) | _joining_unlike_outputs(model)
     for node in model.graph:
         if _carries_mask(node, masked):
             masked.update(node.outputs)
             continue
         rule = _applicable_rule(node, float_ops)
-        if rule is None or node in steep or _reads_mask(node, rule, masked):
+        if rule is None or node in floats or _reads_mask(node, rule, masked):
             continue
         assignment.rules[node] = rule
         activation = fused_activation(node, rule)
@@ -164,6 +167,31 @@ def _before_steep_functions(model: ir.Model) -> set[ir.Node]:
         if steep and all(steep) and not output.is_graph_output():
             kept.add(node)
     return kept
+
+
+def _joining_unlike_outputs(model: ir.Model) -> set[ir.Node]:
+    """What joins scores of a fixed range and something else, a detector's boxes, to one output: no scale suits both."""
+    kept: set[ir.Node] = set()
+    for output in model.graph.outputs:
+        parts = [part.value for part in find_parts(output)]
+        if len({_has_fixed_range(part) for part in parts}) < 2:
+            continue
+        values: list[ir.Value | None] = [output]
+        while values:
+            value = values.pop()
+            node = None if value is None or value in parts else value.producer()
+            if node is not None:
+                kept.add(node)
+                values += node.inputs
+    return kept
+
+
+def _has_fixed_range(value: ir.Value) -> bool:
+    node = value.producer()
+    while node is not None and node.op_type in _TAKES and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    rule = None if node is None or node.domain not in ("", "ai.onnx") else OP_RULES.get(node.op_type)
+    return rule is not None and isinstance(rule.output, QParams)
 
 
 def _is_steep(node: ir.Node, index: int) -> bool:

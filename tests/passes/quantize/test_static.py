@@ -162,7 +162,7 @@ def test_fixed_ranges() -> None:
 def test_a_join_of_fixed_ranges_is_requantized_on_its_edges() -> None:
     n = Network(1, 4)
     joined = n.op("Concat", [n.op("Sigmoid", ["x"], "s"), n.op("Tanh", ["x"], "t"), "x"], "joined", axis=1)
-    model, samples = n.model(joined), images(16, shape=(1, 4))
+    model, samples = n.model(n.gemm(joined, n.random.normal(size=(6, 12)), None, "y")), images(16, shape=(1, 4))
     network = quantized(model, NEAREST, samples)
     check_contract(network)
     concat = next(node for node in network.graph if node.op_type == "Concat")
@@ -375,3 +375,25 @@ def test_what_only_a_root_reads_stays_float() -> None:
     assert not any("re2" in name or "im2" in name or "power" in name for name in left), left
     samples = images(16, shape=(1, 3, 8, 8))
     assert sqnr_db(run(model, samples), run(result, samples)) > 30
+
+
+@pytest.mark.parametrize("last", ["Concat", "Transpose", "Slice"])
+def test_a_detectors_scores_keep_their_scale_beside_its_boxes(last: str) -> None:
+    n = Network(1, 3, 8, 8)
+    boxes = n.conv("x", n.random.normal(size=(4, 3, 1, 1)) * 100, "boxes")
+    scores = n.op("Sigmoid", [n.conv("x", n.random.normal(size=(6, 3, 1, 1)), "logits")], "scores")
+    if last == "Slice":
+        bounds = [n.constant(np.array([bound]), f"bound{bound}") for bound in (1, 5)]
+        scores = n.op("Slice", [scores, *bounds, bounds[0]], "taken")
+    output = n.op("Concat", [boxes, scores], "joined", axis=1)
+    if last == "Transpose":
+        output = n.op("Transpose", [output], "y", perm=[0, 2, 3, 1])
+    model, samples = n.model(output), images(16, shape=(1, 3, 8, 8))
+    network = quantized(model, samples=samples)
+    exact, given = (
+        np.moveaxis(run(each, samples), -1, 1) if last == "Transpose" else run(each, samples)
+        for each in (model, network)
+    )
+    for part in (slice(4), slice(4, None)):
+        assert sqnr_db(exact[:, part], given[:, part]) > 25
+    assert sum(node.op_type == "QuantizeLinear" for node in network.graph) >= 4
