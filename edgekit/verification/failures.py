@@ -7,18 +7,27 @@ from edgekit.verification.judgement import Shortfall
 
 
 def spell_failures(failures: Mapping[Subject, Sequence[Shortfall]]) -> str:
-    """``a.tflite, a.onnx: cosine 0.5, at least 0.95 wanted``; where values differ, each has its files before it."""
+    """``x/a.tflite, .onnx: cosine 0.5, at least 0.95 wanted``; where values differ, each has its files before it."""
     alike: dict[str, list[str]] = {}
     differing = []
     for (metric, wanted), labels_by_value in _by_metric(failures).items():
-        values = {value: ", ".join(labels) for value, labels in labels_by_value.items()}
-        if len(values) == 1:
-            [(value, names)] = values.items()
-            alike.setdefault(names, []).append(Shortfall(metric, value, wanted).sentence)
+        (names, value), *others = ((_names(labels), value) for value, labels in labels_by_value.items())
+        if others:
+            told = [f"{names}: {metric} {value}", *(f"{names}: {value}" for names, value in others)]
+            differing.append(f"{' and '.join(told)}, {wanted}")
         else:
-            told = " and ".join(f"{value} ({names})" for value, names in values.items())
-            differing.append(f"{metric} {told}, {wanted}")
+            alike.setdefault(names, []).append(Shortfall(metric, value, wanted).sentence)
     return "; ".join([*(f"{names}: {', and '.join(found)}" for names, found in alike.items()), *differing])
+
+
+def _names(labels: Sequence[str]) -> str:
+    """``x/a.tflite, .onnx``: of files that differ from the one before in their endings alone, these."""
+    told, before = [], ""
+    for label in labels:
+        stem, dot, ending = label.rpartition(".")
+        told.append(f".{ending}" if dot and stem == before else label)
+        before = stem
+    return ", ".join(told)
 
 
 def _by_metric(failures: Mapping[Subject, Sequence[Shortfall]]) -> dict[tuple[str, str], dict[str, list[str]]]:

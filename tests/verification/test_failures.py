@@ -26,13 +26,13 @@ TOP1 = Shortfall("top-1", "11 % is 80 points below the source's 91 %", "at most 
     ("failures", "told"),
     [
         ({A: [LOW]}, "x/a.tflite: cosine 0.5, at least 0.95 wanted"),
-        ({A: [LOW], B: [LOW]}, "x/a.tflite, x/a.onnx: cosine 0.5, at least 0.95 wanted"),
+        ({A: [LOW], B: [LOW]}, "x/a.tflite, .onnx: cosine 0.5, at least 0.95 wanted"),
         (
             {A: [TOP1, LOW], B: [TOP1, LOW]},
-            "x/a.tflite, x/a.onnx: top-1 11 % is 80 points below the source's 91 %, at most 3 allowed, "
+            "x/a.tflite, .onnx: top-1 11 % is 80 points below the source's 91 %, at most 3 allowed, "
             "and cosine 0.5, at least 0.95 wanted",
         ),
-        ({A: [LOW], B: [LOWER]}, "cosine 0.5 (x/a.tflite) and 0.4 (x/a.onnx), at least 0.95 wanted"),
+        ({A: [LOW], B: [LOWER]}, "x/a.tflite: cosine 0.5 and x/a.onnx: 0.4, at least 0.95 wanted"),
         ({A: [LOW], C: [STRICT]}, "x/a.tflite: cosine 0.5, at least 0.95 wanted; y/a.tflite: " + STRICT.sentence),
         (
             {A: [Shortfall("x/a.tflite: crashed")], C: [Shortfall("y/a.tflite: crashed")]},
