@@ -161,7 +161,7 @@ def test_a_batch_of_its_own_is_kept(calibration: Path, tmp_path: Path) -> None:
         model, "x86-64", calibration=calibration, out=tmp_path / "dist", input_shapes={"image": (4, 3, 16, 16)}
     )
     assert all(artifact.interface.inputs[0].shape == (4, 3, 16, 16) for artifact in manifest.artifacts)
-    assert all(artifact.verification.samples == 12 for artifact in manifest.artifacts)
+    assert all(artifact.verification.samples == 48 for artifact in manifest.artifacts)
 
 
 def profile(folder: Path, lines: str) -> str:
