@@ -41,6 +41,9 @@ images, and lost one image of 187 that nobody had seen."""
 _ACTIVATION_BYTES = 1 << 30
 """Of the student's activations in one batch; teacher and gradients need about twice as much besides."""
 _LARGEST_BATCH = 64
+MOST_CALIBRATED = 256
+"""Samples that give the ranges of activations in quantization-aware training, evenly spread: all of a few thousand took
+most of a short time limit, and the final ranges are the quantizer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +144,9 @@ def _training(
 ) -> Training:
     intercept = None
     if settings.quantization is not None:
-        arrays = data[0].arrays
-        rows = [{name: array[index] for name, array in arrays.items()} for index in range(len(data[0]))]
+        fitted = data[0]
+        spread = np.linspace(0, len(fitted) - 1, min(len(fitted), MOST_CALIBRATED)).round().astype(int).tolist()
+        rows = [{name: array[index] for name, array in fitted.arrays.items()} for index in spread]
         intercept = FakeQuantization(network.tf, network.model, rows, settings.quantization)
     source = Network(teacher, "source network")
     distillation = Distillation(network, source, find_both_outputs(network.model, teacher), settings, intercept)

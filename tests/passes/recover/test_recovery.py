@@ -1,7 +1,9 @@
 """Recovery end to end on a small network."""
 
 import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -10,8 +12,14 @@ import pytest
 from edgekit.errors import DataError, DependencyError, ModelError, UnsupportedError, UsageError
 from edgekit.graph.storage import to_bytes
 from edgekit.interface import Precision
-from edgekit.passes.quantize import QuantizationScheme, calibrate, quantize
-from edgekit.passes.recover import RecoverySettings, held_back_indices, recover
+from edgekit.passes.quantize import Calibration, QuantizationScheme, calibrate, quantize
+from edgekit.passes.recover import (
+    RecoverySettings,
+    held_back_indices,
+    quantization_aware,
+    recover,
+    recovery,
+)
 from edgekit.passes.recover.network import replace_weights, trained_weights
 from edgekit.passes.recover.report import Stopped
 from tests.exporters.tflite.graphs import Builder
@@ -148,6 +156,27 @@ def test_quantization_aware_training_makes_int8_lose_less() -> None:
         codes = quantize(model, scheme, calibrate(model, given, observer=scheme.observer, moments=False))
         losses.append(divergence(outputs(source, new), outputs(codes, new)))
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_ranges_of_quantization_aware_training_come_from_samples_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+
+    def listening(model: ir.Model, given: Iterable[Mapping[str, np.ndarray]], **keywords: Any) -> Calibration:
+        rows = list(given)
+        seen.extend(row["x"] for row in rows)
+        return calibrate(model, rows, **keywords)
+
+    monkeypatch.setattr(quantization_aware, "calibrate", listening)
+    monkeypatch.setattr(recovery, "MOST_CALIBRATED", 20)
+    source, given = teacher(), samples(80)
+    settings = replace(QUICK, steps=1, quantization=QuantizationScheme(Precision.INT8))
+    recover(source, source, given, settings)
+    held = held_back_indices(len(given), settings)
+    fitted = [each["x"] for index, each in enumerate(given) if index not in held]
+    assert len(seen) == 20
+    places = [next(index for index, each in enumerate(fitted) if np.array_equal(each, row)) for row in seen]
+    assert places[0] == 0 and places[-1] == len(fitted) - 1
+    assert set(np.diff(places)) <= {3, 4}
 
 
 def test_too_few_samples_are_refused() -> None:
