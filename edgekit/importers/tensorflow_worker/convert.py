@@ -1,5 +1,6 @@
 """A traced TensorFlow function as an ONNX file, checked against TensorFlow on one random input."""
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ def convert_function(function: Callable[..., Sequence[object]], interface: Inter
 
     traced = tf.function(flat, input_signature=specs, autograph=False)
     graph_def, inputs, outputs = frozen_graph(traced.get_concrete_function())
+    gc.collect()  # the graphs on the way there hold on to each other, and each to all weights
     proto = run_tf2onnx(
         lambda: tf2onnx.convert.from_graph_def(
             graph_def,

@@ -16,6 +16,7 @@ def run_tf2onnx(convert: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     """
     _order_sets_by_age()
     _keep_constants()
+    _freeze_once()
     _accept_scalar_addends()
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     try:
@@ -61,6 +62,13 @@ def _keep_constants() -> None:
             self.attr.update((each.name, each) for each in self.op.attribute)
 
     Node.update_proto = update_proto
+
+
+def _freeze_once() -> None:
+    """Leave what is frozen as it is: `from_graph_def` freezes it again, and throws away what came of it."""
+    from tf2onnx import tf_loader
+
+    tf_loader.freeze_session = lambda session, **names: None
 
 
 def _accept_scalar_addends() -> None:
