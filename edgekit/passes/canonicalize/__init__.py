@@ -25,6 +25,7 @@ from edgekit.passes.canonicalize.move_transposes import MoveTransposes
 from edgekit.passes.canonicalize.normalize_clips import NormalizeClips
 from edgekit.passes.canonicalize.normalize_windows import NormalizeWindows
 from edgekit.passes.canonicalize.reshapes import KeepReducedDims, NormalizeReshapes, ReshapesMeet, TransposeToReshape
+from edgekit.passes.canonicalize.scale_by_readers import ScaleByReaders
 from edgekit.passes.canonicalize.sequences import ReverseBySlice, TakeFromConcat
 from edgekit.passes.canonicalize.tidy import MergeDuplicates, NameNodes, RemoveUnused
 from edgekit.passes.canonicalize.transposes import MergeTransposes, TransposeIntoGemm
@@ -105,6 +106,6 @@ _PASSES = ir.passes.Sequential(
     FoldConstants(),
     ir.passes.PassManager(_REWRITES, steps=_ROUNDS),
     # Only now: as long as regions look for their layout, a Transpose says more than the Reshape that it equals.
-    ir.passes.PassManager((TransposeToReshape(), *_REWRITES), steps=_ROUNDS),
+    ir.passes.PassManager((TransposeToReshape(), *_REWRITES, ScaleByReaders()), steps=_ROUNDS),
     NameNodes(),
 )

@@ -134,7 +134,7 @@ class FoldIntoPrevious(RewritePass):
         addend = per_channel(form.addend, channels, axis)
         if multiplier is None or addend is None or (layer.op_type == "MatMul" and addend.any()):
             return False
-        if not _scale_layer(layer, multiplier, addend, editor):
+        if not scale_layer(layer, multiplier, addend, editor):
             return False
         editor.replace(node.outputs[0], layer.outputs[0], take_name=True)
         return True
@@ -156,7 +156,8 @@ def shape_of_weight(layer: ir.Node) -> tuple[int, ...]:
     return shape_of(layer.inputs[1])
 
 
-def _scale_layer(layer: ir.Node, multiplier: Array, addend: Array, editor: GraphEditor) -> bool:
+def scale_layer(layer: ir.Node, multiplier: Array, addend: Array, editor: GraphEditor) -> bool:
+    """Let ``layer`` give ``multiplier * y + addend`` for its output channels; False where that would not be finite."""
     weight, bias = constant_value(layer.inputs[1]), constant_value(input_of(layer, 2))
     assert weight is not None
     with np.errstate(all="ignore"):
