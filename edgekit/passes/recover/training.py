@@ -2,7 +2,7 @@
 
 Adam: Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1. Rates are shares of each tensor's root mean square: the tensors
 of a network differ in scale by a thousand, where BatchNorm was folded. A rate rises over a tenth of the steps and falls
-with a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5).
+with a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5). What is judged is the average of late weights.
 """
 
 import math
@@ -71,9 +71,42 @@ class Adam:
         return factor
 
 
+class Average:
+    """The mean of the variables over the last tenth of the steps: it strays less from what few samples tell.
+
+    Exponential, with the decay (1 + t) / (10 + t) after t steps (Polyak & Juditsky 1992, "Acceleration of Stochastic
+    Approximation by Averaging"; of a student's weights Tarvainen & Valpola 2017, arXiv:1703.01780, section 2).
+    """
+
+    def __init__(self, tf: Any, variables: list[Any]) -> None:
+        self._tf, self._variables = tf, variables
+        self._means = [tf.Variable(variable) for variable in variables]
+        self._steps = tf.Variable(0.0)
+
+    def reset(self) -> None:
+        """Begin with the variables as they are."""
+        self._steps.assign(0.0)
+        for mean, variable in zip(self._means, self._variables, strict=True):
+            mean.assign(variable)
+
+    def update(self) -> None:
+        """After a step."""
+        decay = (1 + self._steps) / (10 + self._steps)
+        for mean, variable in zip(self._means, self._variables, strict=True):
+            mean.assign(decay * mean + (1 - decay) * variable)
+        self._steps.assign_add(1.0)
+
+    def swap(self) -> None:
+        """The variables and their means, exchanged."""
+        for mean, variable in zip(self._means, self._variables, strict=True):
+            kept = self._tf.identity(variable)
+            variable.assign(mean)
+            mean.assign(kept)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One descent: the best held-back loss, the weights that had it, and how far it went."""
+    """One descent: the best held-back loss, the averaged weights that had it, and how far it went."""
 
     loss: float
     weights: Weights
@@ -115,6 +148,7 @@ class Training:
         self.batch_size = min(settings.batch_size or 1, len(self._fitted))
         self._variables = list(student.variables.values())
         self._adam = Adam(self._tf, self._variables)
+        self._average = Average(self._tf, self._variables)
         self._train, self._judge = self._functions()
         self._held_back = list(self._judged(held_back))
 
@@ -151,6 +185,7 @@ class Training:
         """Descend from ``start``; the start itself is no candidate."""
         self._student.assign(start)
         self._adam.reset()
+        self._average.reset()
         best, best_weights, best_step, step = math.inf, dict(start), 0, 0
         stopped, batches = Stopped.FINISHED, self._batches()
         patience = max(1.0, self._settings.patience * schedule.steps)
@@ -159,9 +194,11 @@ class Training:
             advance(1)
             late = time.monotonic() > schedule.deadline
             if schedule.evaluates_after(step) or late:
+                self._average.swap()
                 loss = self.held_back_loss()
                 if loss < best:
                     best, best_weights, best_step = loss, self._student.weights(), step
+                self._average.swap()
                 if late or step - best_step >= patience:
                     stopped = Stopped.TIME_LIMIT if late else Stopped.NO_PROGRESS
                     break
@@ -177,6 +214,7 @@ class Training:
                 loss = distillation.training_loss(inputs, targets)
             gradients = tape.gradient(loss, self._variables, unconnected_gradients="zero")
             self._adam.apply(gradients, rate)
+            self._average.update()
             return loss
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
