@@ -26,7 +26,7 @@ class RecoverySettings:
     batch_size: int | None = None
     learning_rates: tuple[float, ...] = (1e-2, 3e-3, 1e-3, 3e-4)
     temperature: float = 1.0
-    logit_weight: float = 0.1
+    logit_weight: float = 5.0
     block_weight: float = 1.0
     label_weight: float = 0.5
     flips: bool = True

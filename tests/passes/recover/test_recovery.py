@@ -97,7 +97,7 @@ def test_what_a_trial_found_is_not_lost() -> None:
 
 
 def test_without_a_gain_for_long_it_stops() -> None:
-    settings = replace(QUICK, learning_rates=(30.0,), patience=0.05)
+    settings = replace(QUICK, learning_rates=(1.0,), patience=0.05)
     report = recover(worse(teacher()), teacher(), samples(40), settings).report
     assert report.stopped is Stopped.NO_PROGRESS
     assert report.steps < 60
@@ -149,7 +149,7 @@ def test_quantization_aware_training_makes_int8_lose_less() -> None:
     # One scale for all channels: those that are small beside the first have a few codes left.
     source, given, new = replace_weights(teacher(), weights), samples(256), samples(200, seed=9)
     scheme = QuantizationScheme(Precision.INT8, weight_bits=7, weight_granularity="per_tensor")
-    recovered = recover(source, source, given, replace(QUICK, steps=120, learning_rates=(3e-3,), quantization=scheme))
+    recovered = recover(source, source, given, replace(QUICK, steps=400, learning_rates=(3e-3,), quantization=scheme))
     assert recovered.report.quantization_aware
     losses = []
     for model in (source, recovered.model):
