@@ -1,10 +1,10 @@
 """The losses: what a student should have in common with its teacher.
 
 Soft targets with temperature T, T² KL(softmax(teacher / T) || softmax(student / T)) (Hinton et al. 2015, "Distilling
-the Knowledge in a Neural Network", arXiv:1503.02531, section 2); the logits themselves (Ba & Caruana 2014, "Do Deep Nets
-Really Need to be Deep?", arXiv:1312.6184, section 2.2), and what both networks have at the ends of their blocks (Romero
-et al. 2015, "FitNets", arXiv:1412.6550), by squared error divided by the teacher's variance; for outputs that are no
-class scores that relative error alone. With labels, cross-entropy.
+the Knowledge in a Neural Network", arXiv:1503.02531, section 2); the logits themselves (Ba & Caruana 2014, "Do Deep
+Nets Really Need to be Deep?", arXiv:1312.6184, section 2.2), and what both networks have at the ends of their blocks
+(Romero et al. 2015, "FitNets", arXiv:1412.6550), by squared error divided by the teacher's variance; for outputs that
+are no class scores that relative error alone. With labels, cross-entropy.
 
 The logits weigh most: they tell of classes that the softmax hides, so that few samples say more (ResNet-8 at 30 % with
 819 images, KL on 846 unseen ones, 0.228 at the start: weight 0.1 0.147, 1 0.133, 5 0.124).
