@@ -82,10 +82,11 @@ class OutputLoss:
         exact = reference.astype(np.float64)
         return float(self.against(exact).losses((changed - exact)[None])[0])
 
-    def against(self, reference: Rows) -> Comparison:
-        """The loss of changes of ``reference``."""
+    def against(self, reference: Rows, everything: Rows | None = None) -> Comparison:
+        """The loss of changes of ``reference``, which may be a few rows of ``everything``: that tells what varies."""
         if self._scores is None:
-            return SquaredError(reference, [len(picked) for picked in self._picked])
+            widths = [len(picked) for picked in self._picked]
+            return SquaredError(reference, widths, everything)
         if _is_binary(self._scores):
             return BernoulliKL(reference)
         return CategoricalKL(reference, self._scores.classes)
@@ -148,13 +149,17 @@ class BernoulliKL:
 
 
 class SquaredError:
-    """The mean over outputs of the squared error over the output's variance; ``widths`` are columns of each output."""
+    """The mean over outputs of the squared error over the output's variance.
 
-    def __init__(self, reference: Rows, widths: Sequence[int]) -> None:
+    ``widths`` are columns of each output; the variance is that of ``everything``, the rows of ``reference`` where None.
+    """
+
+    def __init__(self, reference: Rows, widths: Sequence[int], everything: Rows | None = None) -> None:
         self.reference = reference
+        everything = reference if everything is None else everything
         weights, start = [], 0
         for width in widths:
-            part = reference[:, start : start + width].astype(np.float64)
+            part = everything[:, start : start + width].astype(np.float64)
             scale = float(part.var()) or float(np.square(part).mean()) or 1.0
             weights.append(np.full(width, 1 / (scale * width * len(widths))))
             start += width

@@ -12,7 +12,7 @@ from edgekit.passes.prune.growing import grown
 from edgekit.passes.prune.loss import OutputLoss, Rows
 from edgekit.passes.prune.network import Sample, activations
 from edgekit.passes.prune.options import Options
-from edgekit.passes.prune.pricing import Pricer, Table, plan
+from edgekit.passes.prune.pricing import DEAREST, Pricer, Table, plan
 from edgekit.passes.prune.ranking import Ranker
 from edgekit.passes.prune.samples import Fold, halves
 from edgekit.passes.prune.search import search
@@ -111,7 +111,10 @@ class Measured:
 
     def _first(self, cost: Cost, limit: float) -> tuple[_Attempt, float]:
         """What the prices around the float network lead to, and the loss that they foretell."""
-        found = self._found(self.pricer.table(), cost, limit) or self._found(self.pricer.full_table(), cost, limit)
+        found = self._found(self.pricer.table(), cost, limit)
+        if found is None or found[1] > DEAREST * (1 - limit / cost(Selection())):
+            # As dear as what the table leaves out, which may be the better way then.
+            found = self._found(self.pricer.full_table(), cost, limit)
         table = None if found else self.pricer.whole_table()
         if table is not None:
             found = self._found(table, cost, limit)

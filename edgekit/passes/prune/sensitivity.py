@@ -145,10 +145,10 @@ class Meter:
                     change = self.loss.row(outputs.result()) - before[index]
                     subject.changes.setdefault(choice, []).append(change.astype(np.float32))
                 if index + 1 == _EARLY:
-                    self._give_up(subjects, before[:_EARLY], limit)
+                    self._give_up(subjects, before, limit)
 
     def _give_up(self, subjects: Sequence[_Subject], before: Rows, limit: Callable[[Key], float]) -> None:
-        comparison = self.loss.against(before)
+        comparison = self.loss.against(before[:_EARLY], before)
         for subject in subjects:
             for choice in sorted(subject.weights):
                 if choice in subject.weights:

@@ -136,3 +136,11 @@ def test_what_is_joined_to_one_output_counts_by_itself() -> None:
     before = np.stack([loss.row([row]) for row in rows])
     for changed in (without_boxes, without_scores):
         assert loss.loss(before, np.stack([loss.row([row]) for row in changed])) > 0.4
+
+
+def test_few_rows_are_held_against_the_variance_of_all() -> None:
+    rng = np.random.default_rng(0)
+    everything = 100 * rng.normal(size=(SAMPLES, 4)) + rng.normal(size=4)
+    few = everything[:1]  # with a variance of its own that says nothing
+    (loss,) = SquaredError(few, [4], everything).losses(np.ones((1, 1, 4)))
+    assert loss == pytest.approx(1 / everything.var())
