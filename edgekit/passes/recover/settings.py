@@ -16,8 +16,8 @@ class RecoverySettings:
     ``learning_rates``: shares of each weight tensor's root mean square per step; each is tried, the best goes on.
     ``temperature``, ``logit_weight``, ``block_weight``, ``label_weight``: of the losses; see distillation.py.
     ``flips``, ``shifts``, ``mixing``: see augmentation.py. ``held_back``: the share of samples that judge and never
-    train. ``patience``: the share of the steps that may pass without a better held-back loss. ``quantization``: round
-    as this scheme will while training (quantization-aware); None: float.
+    train; of many samples less, see dataset.py. ``patience``: the share of the steps that may pass without a better
+    held-back loss. ``quantization``: round as this scheme will while training (quantization-aware); None: float.
     """
 
     time_limit_s: float = 1200.0

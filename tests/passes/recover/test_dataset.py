@@ -1,6 +1,7 @@
 """Which samples are kept, and which judge."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,11 @@ def test_some_judge_and_the_others_train(count: int, share: float) -> None:
     assert LEAST_HELD_BACK <= len(held) <= min(MOST_HELD_BACK, count // 2)
     gaps = np.diff(np.sort(held))
     assert gaps.size == 0 or gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize(("count", "held"), [(16, 8), (63, 13), (100, 20), (1024, 64), (10_000, 200)])
+def test_of_many_samples_a_smaller_share_judges(count: int, held: int) -> None:
+    assert len(held_back_indices(count, RecoverySettings())) == held
 
 
 def test_no_sample_does_both() -> None:
