@@ -259,7 +259,13 @@ def test_an_interrupt_keeps_what_was_there(
         "-o",
         str(out),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup a hang-up is ignored
+    )
     deadline = time.monotonic() + 60
     while not any(entry.name.startswith(".edgekit-") for entry in out.iterdir()):
         assert process.poll() is None and time.monotonic() < deadline
