@@ -20,10 +20,10 @@ class SpellOutPads(RewritePass):
         x -> Pad([0,0,1,1, 0,0,1,1], 0, axes=[0,1,2,3]) -> MaxPool
         x -> Pad([0,0,1,1, 0,0,1,1], 0) -> Conv
 
-    The same numbers. Since onnxruntime 1.17 (pull request 18136, Pad_Fusion) its basic optimizations make zeros, also
-    those of integer codes, the ``pads`` of a MaxPool, which count as minus infinity: wrong wherever a window at the
-    border holds negative numbers only (ResNet50V2). They pass over a Pad with axes. But where onnxruntime changes the
-    layout (int8), it permutes the amounts as if they were for all axes, so it must be all of them.
+    The same numbers. The basic optimizations of onnxruntime 1.17 (pull request 18136, Pad_Fusion) to 1.31 make zeros,
+    also those of integer codes, the ``pads`` of a MaxPool, which count as minus infinity: wrong wherever a window at
+    the border holds negative numbers only (ResNet50V2). They pass over a Pad with axes. But where onnxruntime changes
+    the layout (int8), it permutes the amounts as if they were for all axes, so it must be all of them.
     """
 
     def rewrite(self, node: ir.Node, editor: GraphEditor) -> bool:

@@ -33,8 +33,7 @@ def test_onnxruntime_leaves_the_pads_of_a_canonical_graph(level, value) -> None:
     model = padded(f"p = Pad(n, pads{value})\nm = {POOL}(p)\ny = Conv(m, w)", zero=np.float32(0), w=noise(4, 3, 1, 1))
     expected = run(model, random_feeds(model))["y"]
     number = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
-    # Once this fails, onnxruntime has been mended.
-    assert np.abs(optimized(model, number) - expected).max() > 0.1
+    # onnxruntime 1.17 to 1.31 get ``model`` itself wrong.
     np.testing.assert_allclose(optimized(canonicalize(model), number), expected, atol=1e-5)
 
 
