@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from edgekit.interface import TensorSpec
     from edgekit.release.manifest import Artifact, Manifest
 
+_WEAK_DB = 10.0
+"""An output whose error has a tenth of its power: cosine 0.95."""
+
 _SUFFIXES = (".tflite", ".mnn", ".onnx")
 
 
@@ -59,6 +62,8 @@ def _notes(manifest: "Manifest") -> Iterator[str]:
             f"warning: the source model itself has only {seen.top1_float:.1f} % top-1: "
             "check the labels, and that the samples are preprocessed as in training"
         )
+    for artifact in manifest.artifacts:
+        yield from _weak_outputs(artifact)
     if manifest.settings["eval"] is not None:
         judged = f"{seen.samples} evaluation samples"
     elif manifest.calibration is not None:
@@ -66,6 +71,15 @@ def _notes(manifest: "Manifest") -> Iterator[str]:
     else:
         judged = f"{seen.samples} random samples, as no data was given"
     yield f"verified on {judged}; wrote {manifest.folder / 'manifest.json'}"
+
+
+def _weak_outputs(artifact: "Artifact") -> Iterator[str]:
+    """The output that kept least, where that is much less than the sums over all outputs tell."""
+    seen = artifact.verification
+    least = min(seen.parts, key=lambda part: part.sqnr_db, default=None)
+    if least is not None and least.sqnr_db < min(_WEAK_DB, seen.sqnr_db):
+        figures = f"{least.sqnr_db:.1f} dB SQNR, cosine {least.cosine:.3f}"
+        yield f"warning: {artifact.path}: {least.spelt} alone has {figures}"
 
 
 def _is_near_chance(top1: float, manifest: "Manifest") -> bool:

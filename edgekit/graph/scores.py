@@ -8,8 +8,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE})
-_MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "DequantizeLinear"})
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE})
+_MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Dropout", "DequantizeLinear"}
+)
 _PRODUCTS = frozenset({"Gemm", "MatMul", "Conv"})
 
 
@@ -42,17 +44,17 @@ def find_scores(model: ir.Model) -> ClassScores | None:
     A model whose only output is (batch, 1) is a binary classifier: above 0.5 after a Sigmoid, above 0 for a logit.
     """
     graph = model.graph
-    matrices = [value for value in graph.outputs if value.dtype in _FLOATS and len(_sizes(value)) == 2]
+    matrices = [value for value in graph.outputs if value.dtype in FLOATS and len(_sizes(value)) == 2]
     found = [value for value in matrices if _sizes(value)[1] >= 2]
     if len(found) > 1:
-        found = [value for value in found if _op_type(_origin(value)) in ("Softmax", "LogSoftmax", "Sigmoid")]
+        found = [value for value in found if _op_type(origin_of(value)) in ("Softmax", "LogSoftmax", "Sigmoid")]
     if len(found) == 1:
         (scores,) = found
         plausible = _looks_like_classes(scores, graph.inputs)
-        return ClassScores(scores.name or "", _sizes(scores)[1], None, plausible, _op_type(_origin(scores)))
+        return ClassScores(scores.name or "", _sizes(scores)[1], None, plausible, _op_type(origin_of(scores)))
     if len(graph.outputs) == 1 and matrices and _sizes(matrices[0])[1] == 1:
         (output,) = matrices
-        origin = _op_type(_origin(output))
+        origin = _op_type(origin_of(output))
         threshold = 0.5 if origin in ("Sigmoid", "HardSigmoid") else 0.0
         return ClassScores(output.name or "", 2, threshold, plausible=origin == "Sigmoid", origin=origin)
     return None
@@ -62,7 +64,7 @@ def _sizes(value: ir.Value) -> tuple[int, ...]:
     return () if value.shape is None else tuple(size if isinstance(size, int) else 0 for size in value.shape)
 
 
-def _origin(value: ir.Value) -> ir.Node | None:
+def origin_of(value: ir.Value) -> ir.Node | None:
     """The node that computes ``value``, behind what only moves it."""
     node = value.producer()
     while node is not None and node.op_type in _MOVES and node.inputs[0] is not None:
@@ -77,11 +79,11 @@ def _op_type(node: ir.Node | None) -> str:
 def _looks_like_classes(output: ir.Value, inputs: Sequence[ir.Value]) -> bool:
     if any(np.prod(_sizes(output)) == np.prod(_sizes(value)) for value in inputs):
         return False
-    node = _origin(output)
+    node = origin_of(output)
     if node is not None and node.op_type == "Sigmoid" and node.inputs[0] is not None:
-        node = _origin(node.inputs[0])
+        node = origin_of(node.inputs[0])
     if node is not None and node.op_type == "Add":
-        products = [found for value in node.inputs if value is not None and (found := _origin(value)) is not None]
+        products = [found for value in node.inputs if value is not None and (found := origin_of(value)) is not None]
         node = products[0] if len(products) == 1 else None
     if node is None:
         return False

@@ -13,6 +13,8 @@ class Gate:
     source's; for classifiers when there are no labels. Whether an output without labels is a classifier's is told by
     what computes it (edgekit/graph/scores.py): a Softmax, a Sigmoid, or a product that gives logits.
     ``min_cosine``: smallest cosine, 0..1, between the artifact's and the float source's outputs, for every model.
+    ``min_output_cosine``: the same of every single output and of every operand of a Concat that made one, where there
+    are several: a detector's scores are lost in the sums beside its boxes. Scores of 0..1 may be off by 1/128.
     ``min_format_agreement``: smallest share of samples, in percent, on which two formats of a target agree on top-1.
     ``min_format_cosine``: smallest cosine between the outputs of two formats of a target, for every model.
 
@@ -24,6 +26,7 @@ class Gate:
     max_top1_drop: float = 3.0
     min_top1_agreement: float = 90.0
     min_cosine: float = 0.95
+    min_output_cosine: float = 0.9
     min_format_agreement: float = 95.0
     min_format_cosine: float = 0.98
 
@@ -38,6 +41,7 @@ class Gate:
             max_top1_drop=points,
             min_top1_agreement=100.0 - points,
             min_cosine=-1.0 if kept is None else kept.min_cosine,
+            min_output_cosine=-1.0 if kept is None else kept.min_output_cosine,
             min_format_agreement=0.0,
             min_format_cosine=-1.0 if kept is None else kept.min_format_cosine,
         )

@@ -157,6 +157,7 @@ def _gate(table: Table) -> Gate:
         max_top1_drop=table.number("max_top1_drop", defaults.max_top1_drop, low=0, high=100),
         min_top1_agreement=table.number("min_top1_agreement", defaults.min_top1_agreement, low=0, high=100),
         min_cosine=table.number("min_cosine", defaults.min_cosine, low=-1, high=1),
+        min_output_cosine=table.number("min_output_cosine", defaults.min_output_cosine, low=-1, high=1),
         min_format_agreement=table.number("min_format_agreement", defaults.min_format_agreement, low=0, high=100),
         min_format_cosine=table.number("min_format_cosine", defaults.min_format_cosine, low=-1, high=1),
     )

@@ -9,7 +9,7 @@ from edgekit.interface import Layout, Precision, TensorSpec
 from edgekit.release.document import Document, read_document
 from edgekit.release.manifest import FILE_NAME, SCHEMA, Artifact, DataRecord, Manifest, ModelRecord
 from edgekit.runtimes import FORMATS, Delegation, Fallback
-from edgekit.verification.metrics import Verification
+from edgekit.verification.metrics import PartVerification, Verification
 
 _PRECISIONS = (*map(str, Precision), "mixed")
 
@@ -141,6 +141,17 @@ def _verification(entry: Document) -> Verification:
         top5_float=entry.optional_number("top5_float"),
         format_agreement=entry.numbers_by_name("format_agreement"),
         format_cosine=entry.numbers_by_name("format_cosine"),
+        parts=tuple(_part(part) for part in entry.objects("outputs")) if "outputs" in entry else (),
+    )
+
+
+def _part(entry: Document) -> PartVerification:
+    return PartVerification(
+        output=entry.string("name"),
+        part=entry.string("part") if "part" in entry else "",
+        sqnr_db=entry.number("sqnr_db"),
+        cosine=entry.number("cosine"),
+        max_abs_error=entry.number("max_abs_error"),
     )
 
 

@@ -1,6 +1,6 @@
 """What is known of one artifact while the samples go by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,15 @@ from edgekit.profiles.gate import Gate
 from edgekit.runtimes import Array, Delegation
 from edgekit.runtimes.process import RuntimeProcess
 from edgekit.verification.adaptation import from_artifact, to_artifact
-from edgekit.verification.metrics import Accuracy, OutputError, Share, Verification, top1_classes
+from edgekit.verification.metrics import (
+    Accuracy,
+    OutputError,
+    PartVerification,
+    Share,
+    Verification,
+    top1_classes,
+)
+from edgekit.verification.output_parts import OutputPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +64,13 @@ class Expected:
 class Comparison:
     """One artifact in its running process, with its metrics."""
 
-    def __init__(self, subject: Subject, process: RuntimeProcess) -> None:
+    def __init__(self, subject: Subject, process: RuntimeProcess, parts: Sequence[OutputPart] = ()) -> None:
         self.subject = subject
         self.delegation: Delegation | None = None
         self.classes: Array | None = None
         self._process = process
         self._error = OutputError()
+        self._part_errors = {part: OutputError() for part in parts}
         self._agreement = Share()
         self._accuracy, self._accuracy_float = Accuracy(), Accuracy()
         self._formats: dict[str, Share] = {}
@@ -90,6 +99,8 @@ class Comparison:
             if fault is not None:
                 return fault
             self._error.update(reference, outputs[name])
+        for part, error in self._part_errors.items():
+            error.update(part.of(expected.outputs), part.of(outputs))
         self._samples += 1
         self._outputs = outputs
         if expected.scores is not None:
@@ -141,6 +152,10 @@ class Comparison:
                 name: share.percent for name, share in sorted(self._formats.items()) if share.percent is not None
             },
             format_cosine={name: error.cosine for name, error in sorted(self._format_errors.items())},
+            parts=tuple(
+                PartVerification(part.output, part.place, error.sqnr_db, error.cosine, error.max_abs_error, part.scores)
+                for part, error in self._part_errors.items()
+            ),
         )
 
 

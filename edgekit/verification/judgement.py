@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from edgekit.profiles.gate import Gate
 from edgekit.verification.metrics import Verification
 
+_SCORES_STEP = 1 / 128
+"""Two steps of scores in 8 bits: those of a detector that sees nothing may all be 0."""
+
+_NOTHING = 1e-6
+"""What an output that should be zero may be instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
@@ -32,7 +38,7 @@ def shortfalls(verification: Verification, gate: Gate, *, classifies: bool = Tru
     Unless the model ``classifies``, its top-1 classes are reported, but mean nothing.
     """
     top1 = [*_accuracy(verification, gate), *_format_agreement(verification, gate)] if classifies else []
-    return [*top1, *_similarity(verification, gate), *_formats(verification, gate)]
+    return [*top1, *_similarity(verification, gate), *_outputs(verification, gate), *_formats(verification, gate)]
 
 
 def _accuracy(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
@@ -51,6 +57,15 @@ def _similarity(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
     if verification.cosine < gate.min_cosine:
         value = f"{verification.cosine:.4f} (SQNR {verification.sqnr_db:.1f} dB)"
         yield Shortfall("cosine", value, f"at least {gate.min_cosine:g} wanted")
+
+
+def _outputs(verification: Verification, gate: Gate) -> Iterator[Shortfall]:
+    if verification.cosine < gate.min_cosine:
+        return
+    for part in verification.parts:
+        if part.cosine < gate.min_output_cosine and part.max_abs_error > (_SCORES_STEP if part.scores else _NOTHING):
+            value = f"{part.cosine:.4f} (SQNR {part.sqnr_db:.1f} dB)"
+            yield Shortfall(f"cosine of {part.spelt}", value, f"at least {gate.min_output_cosine:g} wanted")
 
 
 def _formats(verification: Verification, gate: Gate) -> Iterator[Shortfall]:

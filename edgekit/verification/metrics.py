@@ -17,6 +17,33 @@ _TOP_K = 5
 
 
 @dataclass(frozen=True, slots=True)
+class PartVerification:
+    """``sqnr_db``, ``cosine`` and ``max_abs_error`` of one output, or of what a Concat joined to a ``part`` of it.
+
+    ``part`` is a slice (``[:, 4:84]``), or "" for the whole output. ``scores``: a Softmax or a Sigmoid made it; the
+    manifest does not say.
+    """
+
+    output: str
+    part: str
+    sqnr_db: float
+    cosine: float
+    max_abs_error: float
+    scores: bool = False
+
+    @property
+    def spelt(self) -> str:
+        """``output "boxes"``, ``output "y"[:, 4:84]``."""
+        return f'output "{self.output}"{self.part}'
+
+    def to_json(self) -> dict[str, Any]:
+        """One of the ``outputs`` of the manifest's ``verification``."""
+        place = {"part": self.part} if self.part else {}
+        figures = {"sqnr_db": self.sqnr_db, "cosine": self.cosine, "max_abs_error": self.max_abs_error}
+        return {"name": self.output, **place, **figures}
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What the comparison of an artifact with the source model found.
 
@@ -24,7 +51,8 @@ class Verification:
     model in float. ``top1_agreement``, ``top1``, ``top1_float``, ``top5`` and ``top5_float`` are percent; None when the
     model is no classifier, and all but the first None without labels. ``format_agreement`` is the percentage of samples
     on which this artifact's top-1 class is that of the same target's artifact in another format, by format;
-    ``format_cosine`` is the cosine between their outputs, for every model.
+    ``format_cosine`` is the cosine between their outputs, for every model. ``parts`` are the single outputs, and what
+    was joined to one, where there are several: a large part hides in the sums what becomes of a small one.
     """
 
     runtime: str
@@ -39,6 +67,7 @@ class Verification:
     top5_float: float | None = None
     format_agreement: Mapping[str, float] = field(default_factory=dict)
     format_cosine: Mapping[str, float] = field(default_factory=dict)
+    parts: tuple[PartVerification, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's ``verification``; what labels would tell is left out when there are none."""
@@ -56,6 +85,8 @@ class Verification:
             document["format_agreement"] = dict(self.format_agreement)
         if self.format_cosine:
             document["format_cosine"] = dict(self.format_cosine)
+        if self.parts:
+            document["outputs"] = [part.to_json() for part in self.parts]
         return document
 
 

@@ -20,6 +20,7 @@ from edgekit.runtimes.process import RuntimeFailedError, RuntimeProcess
 from edgekit.verification.comparison import Comparison, Expected, Subject, Verified
 from edgekit.verification.failures import spell_failures
 from edgekit.verification.judgement import Shortfall, shortfalls
+from edgekit.verification.output_parts import OutputPart, split_outputs
 
 
 class LabelledSamples(Protocol):
@@ -67,6 +68,7 @@ def verify(
     with ExitStack() as stack:
         bench = _Bench(stack, threads, samples.batch)
         bench.scores, bench.classifies = _usable_scores(reference, samples.labels)
+        bench.parts = split_outputs(reference)
         bench.start(subjects, reference)
         bench.open_reference()
         bench.open_subjects()
@@ -82,6 +84,7 @@ class _Bench:
     def __init__(self, stack: ExitStack, threads: int, batch: int) -> None:
         self.scores: ClassScores | None = None
         self.classifies = False
+        self.parts: tuple[OutputPart, ...] = ()
         self._stack = stack
         self._threads = threads
         self._batch = batch
@@ -117,7 +120,7 @@ class _Bench:
     def open_subjects(self) -> None:
         for subject, process in self._started.items():
             try:
-                comparison = Comparison(subject, process.__enter__())
+                comparison = Comparison(subject, process.__enter__(), self.parts)
                 fault = comparison.interface_fault()
                 comparison.submit_delegation()
             except (ModelError, RuntimeFailedError) as error:
