@@ -2,10 +2,10 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -60,25 +60,33 @@ ODD = (1, 64, 10)
 """Pixels, inputs and outputs of the layer that MNN's i8mm kernel gets wrong: an odd number of channel blocks."""
 
 
+FAULTY = ("3.6.0", "3.6.1")
+
+
 @pytest.fixture
-def odd(tmp_path: Path) -> tuple[Path, Path]:
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    monkeypatch.chdir(tmp_path)  # whose profile "mnn" verify finds again
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "calibration.npz", x=rng.normal(size=(32, 64)).astype(np.float32))
-    (tmp_path / "mnn.toml").write_text('description = "MNN alone"\nextends = "android-arm64"\nformats = ["mnn"]\n')
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets/mnn.toml").write_text(
+        'description = "MNN alone"\nextends = "android-arm64"\nformats = ["mnn"]\n'
+    )
     return save_dense(tmp_path / "dense.onnx", rng.normal(size=ODD[1:])), tmp_path
 
 
-def test_the_way_around_mnns_i8mm_kernel_works(
-    sysroot: Path, odd: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_way_around_mnns_i8mm_kernel_works(sysroot: Path, odd: tuple[Path, Path]) -> None:
     model, folder = odd
-    monkeypatch.chdir(folder)  # whose profile "mnn" verify finds again
-    (folder / "targets").mkdir()
-    shutil.move(folder / "mnn.toml", folder / "targets/mnn.toml")
     edgekit.export(model, ["mnn"], calibration=folder / "calibration.npz", out=folder / "good")
     (artifact,) = edgekit.verify(folder / "good", cpu=["i8mm"], sysroot=sysroot).artifacts
     assert artifact.emulated[0].max_lsb == 0
 
+
+@pytest.mark.skipif(version("MNN") not in FAULTY, reason="this MNN's i8mm kernel may be right")
+def test_what_only_arm_gets_wrong_is_found(
+    sysroot: Path, odd: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = odd
     without = tuple(rewrites for rewrites in lowering._INT8_REWRITES if "even_blocks" not in str(rewrites))
     assert len(without) == len(lowering._INT8_REWRITES) - 1
     monkeypatch.setattr(lowering, "_INT8_REWRITES", without)
