@@ -232,6 +232,22 @@ def main(folder: Path) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([np.random.rand(1, 12, 12, 3).astype(np.float32)] for _ in range(4))
     (folder / "quantized.tflite").write_bytes(converter.convert())
+    sparse_files(model, folder)
+
+
+def sparse_files(model: keras.Model, folder: Path) -> None:
+    """``sparse.tflite`` and ``sparse_half.tflite``: mostly zeros in blocks, stored without them."""
+    for layer in model.layers:
+        for weight in layer.weights:
+            values = weight.numpy()
+            kept = np.random.default_rng(0).random(values.size // values.shape[-1]) > 0.9
+            if values.ndim > 1:
+                weight.assign(values * kept.reshape(*values.shape[:-1], 1))
+    for name, types in (("sparse", []), ("sparse_half", [tf.float16])):
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY, tf.lite.Optimize.DEFAULT][: 1 + len(types)]
+        converter.target_spec.supported_types = types
+        (folder / f"{name}.tflite").write_bytes(converter.convert())
 
 
 if __name__ == "__main__":

@@ -139,6 +139,16 @@ def test_exported_models_and_half_weights(files: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["sparse.tflite", "sparse_half.tflite"])
+def test_sparse_weights_are_made_dense(name: str, files: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(files / name)).get_signature_runner()
+    got = run_imported(import_model(files / name).model, {"image": IMAGE})[0]
+    np.testing.assert_allclose(got, next(iter(runner(image=IMAGE).values())), atol=1e-5)
+
+
+@pytest.mark.slow
 def test_open_shapes_are_given(files: Path) -> None:
     imported = import_model(files / "open.keras", input_shapes={"image": (1, 9, 10, 3)})
     assert imported.outputs[0].shape == (1, 7, 8, 2)

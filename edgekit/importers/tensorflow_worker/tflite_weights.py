@@ -1,14 +1,16 @@
-"""The compressed constants of a TFLite file (half floats; integer weights of dynamic-range files) as float32."""
+"""The compressed constants of a TFLite file (half floats, sparse, integers of dynamic-range files) as float32."""
 
 from typing import Any
 
 import numpy as np
 
+from edgekit.importers.tensorflow_worker.tflite_sparsity import densified
+
 _INTEGER_DTYPES = {"INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "UINT16": np.uint16, "INT4": np.int8}
 
 
 def widen_constants(model: Any) -> None:
-    """Make integer weights with a scale, and half-float weights behind a DEQUANTIZE, float32 constants in place.
+    """Make integer weights with a scale, and what a DENSIFY or a DEQUANTIZE makes of constants, float32 in place.
 
     ``model`` is a ``ModelT``. Activations are untouched: the caller has made sure that they are float.
     """
@@ -16,9 +18,11 @@ def widen_constants(model: Any) -> None:
 
     for graph in model.subgraphs:
         for tensor in graph.tensors:
+            if tensor.sparsity is not None and has_data(model, tensor):
+                _fill(model, tensor, densified(tensor, model.buffers[tensor.buffer].data))
             if is_integer_code(tensor) and has_data(model, tensor):
                 _replace(model, tensor, _dequantized(model, tensor))
-        graph.operators = [op for op in graph.operators if not _folded_dequantize(model, graph, op, schema)]
+        graph.operators = [op for op in graph.operators if not _folded(model, graph, op, schema)]
 
 
 def is_integer_code(tensor: Any) -> bool:
@@ -65,22 +69,33 @@ def _dequantized(model: Any, tensor: Any) -> np.ndarray:
 def _replace(model: Any, tensor: Any, values: np.ndarray) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    buffer = schema.BufferT()
-    buffer.data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
-    model.buffers.append(buffer)
-    tensor.buffer = len(model.buffers) - 1
+    _fill(model, tensor, values)
     tensor.type = schema.TensorType.FLOAT32
     tensor.quantization = None
 
 
-def _folded_dequantize(model: Any, graph: Any, operator: Any, schema: Any) -> bool:
-    """Whether ``operator`` is a DEQUANTIZE of a constant, whose result is made a constant here."""
+def _fill(model: Any, tensor: Any, values: np.ndarray) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer = schema.BufferT()
+    buffer.data = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+    model.buffers.append(buffer)
+    tensor.buffer = len(model.buffers) - 1
+    tensor.sparsity = None
+
+
+def _folded(model: Any, graph: Any, operator: Any, schema: Any) -> bool:
+    """Whether ``operator`` is a DENSIFY or a DEQUANTIZE of a constant, whose result is made a constant here."""
     code = model.operatorCodes[operator.opcodeIndex]
-    if max(code.builtinCode, code.deprecatedBuiltinCode) != schema.BuiltinOperator.DEQUANTIZE:
+    kind = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if kind not in (schema.BuiltinOperator.DENSIFY, schema.BuiltinOperator.DEQUANTIZE):
         return False
     source, result = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     if not has_data(model, source):
         return False
+    if kind == schema.BuiltinOperator.DENSIFY:  # ``source`` has been made dense, and float if it was of integers
+        result.buffer, result.type, result.quantization = source.buffer, source.type, source.quantization
+        return True
     if source.type == schema.TensorType.FLOAT16:
         half = np.asarray(model.buffers[source.buffer].data, np.uint8).view(np.float16)
         _replace(model, result, half.astype(np.float32))
