@@ -4,6 +4,7 @@ One that is met with room to spare, as the model promised too little, is aimed a
 the model was measured would cost accuracy otherwise.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -21,6 +22,8 @@ _LOOSE = 0.1
 """Of the limit: so much room to spare is worth another attempt."""
 _HIGHER = 0.02
 """Of the limit: an aim that is higher by less gives the same network."""
+_EXACT = 1e6
+"""So many times more counts what exceeds the aim of a goal that is not measured: it cannot be met after all."""
 
 Trial = Callable[[ir.Model], Sequence[StagedArtifact]]
 """Writes quick artifacts of a pruned graph."""
@@ -39,7 +42,7 @@ def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Calla
 
     Raises GateError when a goal cannot be met, or has not been after so many attempts; it says what was reached.
     """
-    aims = {goal.flag: goal.limit for goal in goals}
+    aims: Mapping[str, float] = {goal.flag: goal.limit for goal in goals}
     best: dict[str, Reading] = {}
     found: Pruned | None = None
     for _ in range(ATTEMPTS):
@@ -52,15 +55,11 @@ def meet(pruner: AnyPruner, goals: Sequence[Goal], trial: Trial, smallest: Calla
             higher = _higher_aim(goals, aims, pruned, measured)
             if higher is None:
                 return pruned
-            aims[goals[0].flag] = higher
-        elif found is not None:
+            aims = {goals[0].flag: higher}
+            continue
+        if found is not None:
             return found
-        for goal in missed:
-            foretold = goal.cost(pruned.selection.kept, pruned.selection.dropped)
-            lower = lower_aim(goal, aims[goal.flag], foretold, measured[goal.flag].value)
-            # What cannot be aimed at is not asked for: the least there is is the last attempt.
-            least = smallest(goal.cost)
-            aims[goal.flag] = max(lower, goal.cost(least.kept, least.dropped))
+        aims = _next_aims(goals, aims, pruned.selection, measured, smallest)
     if found is not None:
         return found
     raise _not_met(goals, best)
@@ -74,9 +73,48 @@ def _higher_aim(
     if len(goals) > 1 or goal.flag not in measured or measured[goal.flag].value > (1 - _LOOSE) * goal.limit:
         return None
     foretold = goal.cost(pruned.selection.kept, pruned.selection.dropped)
-    saving = goal.before - measured[goal.flag].value
-    higher = goal.before - (goal.before - goal.limit) * (goal.before - foretold) / saving
+    higher = _scaled_aim(goal, foretold, measured[goal.flag].value)
     return higher if higher > aims[goal.flag] + _HIGHER * goal.limit and higher < goal.before else None
+
+
+def _next_aims(
+    goals: Sequence[Goal],
+    aims: Mapping[str, float],
+    selection: Selection,
+    measured: Mapping[str, Reading],
+    smallest: Callable[[Cost], Selection],
+) -> Mapping[str, float]:
+    """Lower for what was missed. What nothing meets is not asked for: one selection is foretold to meet all of them.
+
+    Where none does, what was met gives away its room to spare. Then what exceeds the aims least in all is aimed at;
+    goals that are exact keep theirs.
+    """
+    lower, spare = dict(aims), dict(aims)
+    for goal in (goal for goal in goals if goal.flag in measured):
+        aim, value = aims[goal.flag], measured[goal.flag].value
+        foretold = goal.cost(selection.kept, selection.dropped)
+        if value > goal.limit:
+            lower[goal.flag] = spare[goal.flag] = lower_aim(goal, aim, foretold, value)
+        else:
+            spare[goal.flag] = max(aim, min(_scaled_aim(goal, foretold, value), goal.before))
+    for wanted in (lower, spare):
+        least = smallest(_excess(goals, wanted))
+        costs = {goal.flag: goal.cost(least.kept, least.dropped) for goal in goals}
+        if all(costs[flag] <= aim for flag, aim in wanted.items()):
+            return wanted
+    return {flag: max(aim, costs[flag]) if flag in measured else aim for flag, aim in spare.items()}
+
+
+def _excess(goals: Sequence[Goal], aims: Mapping[str, float]) -> Cost:
+    """The shares by which a selection exceeds the aims, added up; what a selection costs where there is one goal."""
+    if len(goals) == 1:
+        return goals[0].cost
+
+    def cost(kept: Mapping[str, int], dropped: frozenset[str]) -> float:
+        over = [(goal, max(0.0, goal.cost(kept, dropped) - aims[goal.flag]) / goal.before) for goal in goals]
+        return sum(share * (_EXACT if goal.measure is None else 1.0) for goal, share in over)
+
+    return cost
 
 
 def lower_aim(goal: Goal, aim: float, foretold: float, measured: float) -> float:
@@ -84,11 +122,15 @@ def lower_aim(goal: Goal, aim: float, foretold: float, measured: float) -> float
 
     What was foretold to be saved is scaled by what was; at least what is missing is taken off.
     """
+    return min(aim - (measured - goal.limit), _scaled_aim(goal, foretold, measured))
+
+
+def _scaled_aim(goal: Goal, foretold: float, measured: float) -> float:
+    """What to aim at, to be just within the limit; infinity where what was saved does not tell."""
     foretold_saving, saving = goal.before - foretold, goal.before - measured
-    least = aim - (measured - goal.limit)
     if foretold_saving <= 0 or saving <= 0:
-        return least
-    return min(least, goal.before - (goal.before - goal.limit) * foretold_saving / saving)
+        return math.inf
+    return goal.before - (goal.before - goal.limit) * foretold_saving / saving
 
 
 def _prune(pruner: AnyPruner, goals: Sequence[Goal], aims: Mapping[str, float], best: Mapping[str, Reading]) -> Pruned:
@@ -128,8 +170,11 @@ def _measured(goals: Sequence[Goal], pruned: Pruned, trial: Trial) -> dict[str, 
 
 
 def _not_met(goals: Sequence[Goal], best: Mapping[str, Reading]) -> GateError:
-    missed = [goal for goal in goals if goal.flag in best and best[goal.flag].value > goal.limit] or list(goals)
+    missed = [goal for goal in goals if goal.flag in best and best[goal.flag].value > goal.limit]
     reached = "; ".join(
-        f"{goal.flag}: {goal.spell_reading(best[goal.flag])} were reached" for goal in missed if goal.flag in best
+        f"{goal.flag}: {goal.spell_reading(best[goal.flag])} were reached"
+        for goal in missed or goals
+        if goal.flag in best
     )
-    return GateError(f"{reached}; nothing below could be; allow more, or choose a smaller model or precision")
+    failed = "nothing below could be" if missed else "but not all at once"
+    return GateError(f"{reached}; {failed}; allow more, or choose a smaller model or precision")

@@ -159,3 +159,107 @@ def test_each_goal_is_clamped_by_what_costs_it_least():
             lambda cost: least[costly.flag] if cost is costly.cost else SMALLEST,
         )
     assert asked == [500.0, 250.0, 250.0, 250.0]
+
+
+@dataclass
+class Network:
+    """One of a few networks: what it is foretold to cost, what it does cost, and what is lost by it."""
+
+    foretold: tuple[int, int]
+    measured: tuple[int, int]
+    loss: int
+
+
+@dataclass
+class ChoosingPruner:
+    """Knows a few networks; the first is whole."""
+
+    networks: list[Network]
+    asked: list[bool] = field(default_factory=list)
+
+    def prune(self, budget):
+        able = [n for n in range(len(self.networks)) if budget.cost({"g": n}, frozenset()) <= budget.limit]
+        self.asked.append(bool(able))
+        if not able:
+            raise GateError("no such network")
+        best = min(able, key=lambda n: self.networks[n].loss)
+        return FakePruned(Selection({"g": best}), best)
+
+    def smallest(self, cost):
+        return Selection({"g": min(range(len(self.networks)), key=lambda n: cost({"g": n}, frozenset()))})
+
+    def goal(self, index: int, limit: float, *, exact: bool = False) -> Goal:
+        def cost(kept, dropped):
+            return self.networks[kept["g"]].foretold[index]
+
+        def measure(trial):
+            return Reading(self.networks[trial[0]].measured[index], "x86-64/toy.onnx")
+
+        return Goal(("--one", "--other")[index], "bytes", limit, 100, cost, None if exact else measure)
+
+    def meet(self, *goals: Goal):
+        return meet(self, goals, lambda model: [model], self.smallest).model
+
+
+WHOLE_NETWORK = Network((100, 100), (100, 100), 0)
+
+
+def test_two_budgets_are_not_lowered_to_what_no_network_has():
+    """Each has a least of its own, and no network has both."""
+    networks = [
+        WHOLE_NETWORK,
+        Network((40, 40), (80, 80), 1),
+        Network((25, 25), (45, 45), 2),
+        Network((20, 60), (36, 90), 1),
+        Network((60, 20), (90, 36), 1),
+    ]
+    pruner = ChoosingPruner(networks)
+    assert pruner.meet(pruner.goal(0, 50), pruner.goal(1, 50)) == 2
+    assert pruner.asked == [True, True]
+
+
+def test_what_cannot_be_lowered_further_leaves_room_to_the_other_budget():
+    networks = [
+        WHOLE_NETWORK,
+        Network((40, 40), (80, 80), 1),
+        Network((5, 44), (10, 80), 3),
+        Network((25, 25), (45, 45), 4),
+    ]
+    pruner = ChoosingPruner(networks)
+    assert pruner.meet(pruner.goal(0, 50), pruner.goal(1, 50)) == 3
+
+
+def test_an_exact_budget_is_not_traded_for_a_measured_one():
+    networks = [
+        WHOLE_NETWORK,
+        Network((50, 60), (50, 90), 1),
+        Network((50, 50), (50, 70), 2),
+        Network((51, 1), (51, 2), 3),
+    ]
+    pruner = ChoosingPruner(networks)
+    with pytest.raises(GateError, match="--other: 70 bytes"):
+        pruner.meet(pruner.goal(0, 50, exact=True), pruner.goal(1, 60))
+
+
+def test_budgets_that_are_met_one_at_a_time_are_said_to_be():
+    networks = [WHOLE_NETWORK, Network((50, 50), (10, 90), 1), Network((45, 45), (90, 10), 2)]
+    pruner = ChoosingPruner(networks)
+    with pytest.raises(GateError, match=r"--one: 10 bytes .*--other: 10 bytes .*; but not all at once; allow more"):
+        pruner.meet(pruner.goal(0, 50), pruner.goal(1, 50))
+
+
+COSTS = st.tuples(st.integers(1, 99), st.integers(1, 99))
+
+
+@given(st.lists(st.builds(Network, COSTS, COSTS, st.integers(1, 9)), min_size=1, max_size=6), COSTS, st.booleans())
+def test_some_network_is_foretold_to_meet_whatever_is_asked_for_after_the_first(networks, limits, exact):
+    pruner = ChoosingPruner([WHOLE_NETWORK, *networks])
+    goals = [pruner.goal(0, limits[0], exact=exact), pruner.goal(1, limits[1])]
+    try:
+        found = pruner.networks[pruner.meet(*goals)]
+    except GateError:
+        # Neither budget alone could be met, or both could and not together.
+        assert all(pruner.asked) or not pruner.asked[0]
+        return
+    assert all(pruner.asked)
+    assert (found.foretold if exact else found.measured)[0] <= limits[0] and found.measured[1] <= limits[1]
