@@ -3,8 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
+from edgekit.passes.prune.build import whole
 from edgekit.passes.prune.options import Options, Slot
+from edgekit.passes.prune.pricing import Pricer
 from edgekit.passes.prune.selection import Selection
+from edgekit.passes.prune.sensitivity import Wanted
 
 LEAST_ROOM = 0.01
 """Of the unpruned network's cost: less room in the budget is not worth building another network."""
@@ -31,6 +36,26 @@ def grown(options: Options, losses: Mapping[str, float], selection: Selection, c
                 selection = wider
                 break
     return selection
+
+
+def between(options: Options, selection: Selection) -> dict[str, int]:
+    """The units kept of groups of which ``options`` has no such choice: some of them came back."""
+    slots = {slot.name: slot for slot in options.slots if not slot.branch}
+    return {name: kept for name, kept in selection.kept.items() if kept not in slots[name].kept}
+
+
+def price(pricer: Pricer, kept: Mapping[str, int]) -> dict[str, float]:
+    """What keeping so many units of each of the groups ``kept`` adds to the float network's loss, alone."""
+    slots = list(pricer.meter.options.slots)
+    wanted = {slot: [1] for slot, each in enumerate(slots) if not each.branch and each.name in kept}
+    for slot in wanted:
+        slots[slot] = replace(slots[slot], kept=(kept[slots[slot].name],))
+    meter = replace(pricer.meter, options=replace(pricer.meter.options, slots=tuple(slots)))
+    nothing = [whole(meter.network) for _ in meter.folds]
+    with pricer.progress.stage("measuring channel groups", len(wanted) * len(meter.folds)) as advance:
+        changes = meter.changes(nothing, pricer.reference, Wanted(wanted, lambda key: np.inf), advance)
+    losses = {slot: pricer.comparison.losses(change[None])[0] for (slot, _), change in changes.items()}
+    return {slots[slot].name: float(loss) for slot, loss in losses.items()}
 
 
 def _with(selection: Selection, slot: Slot, kept: int) -> Selection:

@@ -8,7 +8,7 @@ from edgekit.passes.prune.build import Built, Network, Orders, build
 from edgekit.passes.prune.compensation import Judged, choose
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.filling import filled
-from edgekit.passes.prune.growing import grown
+from edgekit.passes.prune.growing import between, grown, price
 from edgekit.passes.prune.loss import OutputLoss, Rows
 from edgekit.passes.prune.network import Sample, activations
 from edgekit.passes.prune.options import Options
@@ -71,6 +71,7 @@ class Measured:
         self._samples = samples
         self._ranker = ranker
         self._progress = progress
+        self._given_back: dict[tuple[str, int], float] = {}
         self.loss = OutputLoss(network.model)
 
     @cached_property
@@ -90,7 +91,7 @@ class Measured:
         for slot, each in enumerate(self._options.slots):
             if each.name == name and each.branch == branch and kept in each.kept:
                 return self.pricer.alone((slot, each.kept.index(kept) + 1))
-        return None
+        return None if branch else self._given_back.get((name, kept))
 
     @cached_property
     def _orders(self) -> Orders:
@@ -102,6 +103,7 @@ class Measured:
         if self._removed(attempt.selection) >= SECOND_LOOK or attempt.loss > _SURPRISE * foretold:
             attempt = min(attempt, self._second_look(attempt, cost, limit), key=lambda each: each.loss)
         attempt = min(attempt, self._grown(attempt, cost, limit), key=lambda each: each.loss)
+        self._price(attempt.selection)
         judged = choose(self.pricer.meter, self.pricer.comparison, attempt.built, attempt.loss, self._progress)
         with self._progress.stage("compensating", 1) as advance:
             built = build(self._network, attempt.selection, self._samples, self._orders)
@@ -171,6 +173,13 @@ class Measured:
         losses = {name: loss for name, loss in alone.items() if loss is not None and name not in unplanned}
         selection = grown(self._options, losses, attempt.selection, cost, limit)
         return attempt if selection == attempt.selection else self._attempt(selection)
+
+    def _price(self, selection: Selection) -> None:
+        """What groups that got units back add alone: their choices were priced before, not these."""
+        given_back = between(self._options, selection).items()
+        kept = {name: count for name, count in given_back if (name, count) not in self._given_back}
+        losses = price(self.pricer, kept) if kept else {}
+        self._given_back |= {(name, kept[name]): loss for name, loss in losses.items()}
 
     def _removed(self, selection: Selection) -> float:
         """The share of the multiply-accumulates."""

@@ -10,7 +10,8 @@ class GroupReport:
     """``before`` and ``after`` are channels of the first layer that makes them.
 
     ``loss`` is what removing them alone adds, on samples that the fit has not seen; None where nothing was removed or
-    measured. Groups in a branch that is ``dropped`` have ``after`` 0.
+    measured. Groups in a branch that is ``dropped`` have ``after`` 0 and no loss of their own: BranchReport has the
+    whole branch's.
     """
 
     name: str
