@@ -73,7 +73,9 @@ class Pruning:
         pruner = self._pruner()
         pruned = meet(pruner, goals, lambda model: quick.build(model, self._aside("trial")), self._parts.smallest)
         self._network, self._report = pruned.model, pruned.report
-        self._notes += [*pruned.report.notes, *self._overshot(goals, pruned.report)]
+        self._notes += pruned.report.notes
+        if len(goals) == 1 and settings.ratio is not None:  # of several budgets another one may be the reason
+            self._notes += overshot(settings.ratio, pruned.report, self._scheme.channel_multiple)
         if settings.recovery is not None:
             recovered = recover_network(pruner, pruned, self._graph, settings.recovery, builder)
             self._network, self._recovery = recovered.model, recovered.report
@@ -144,13 +146,6 @@ class Pruning:
             goals.append(latency_goal(pruning.max_latency_ms, model, meter, self._stopwatch))
         return goals
 
-    def _overshot(self, goals: Sequence[Goal], report: PruningReport) -> Iterator[str]:
-        """Why more is gone than was asked; of several budgets another one may be the reason."""
-        removed, asked = 1 - report.macs_after / report.macs_before, self._settings.ratio
-        if len(goals) == 1 and asked is not None and removed - asked >= _OVERSHOT:
-            multiple = self._scheme.channel_multiple
-            yield f"asked {100 * asked:g} %, removed {100 * removed:.1f} %: channels go in multiples of {multiple}"
-
     def _compared(self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples) -> Comparison:
         artifacts = [artifact for artifact, _ in verified]
         self._require_small(artifacts)
@@ -195,3 +190,18 @@ class Pruning:
                     "although its first draft took less: is this machine busy? export again, or with a lower "
                     "--max-latency"
                 )
+
+
+def overshot(asked: float, report: PruningReport, channel_multiple: int) -> Iterator[str]:
+    """Why a larger share of the multiply-accumulates is gone than was asked, if it is."""
+    removed = 1 - report.macs_after / report.macs_before
+    if removed - asked < _OVERSHOT:
+        return
+    why = ""
+    if report.wider is not None:
+        share, losses = 1 - report.wider.macs / report.macs_before, (report.wider.loss, report.wider.than)
+        told = " against ".join(f"{loss:.3g}" for loss in losses)
+        why = f": a wider network, {100 * share:.1f} % removed, lost more ({told})"
+    elif channel_multiple > 1:
+        why = f": channels go in multiples of {channel_multiple}"
+    yield f"asked {100 * asked:g} %, removed {100 * removed:.1f} %{why}"

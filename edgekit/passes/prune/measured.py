@@ -14,6 +14,7 @@ from edgekit.passes.prune.network import Sample, activations
 from edgekit.passes.prune.options import Options
 from edgekit.passes.prune.pricing import DEAREST, Pricer, Table, plan
 from edgekit.passes.prune.ranking import Ranker
+from edgekit.passes.prune.report import Wider
 from edgekit.passes.prune.samples import Fold, halves
 from edgekit.passes.prune.search import search
 from edgekit.passes.prune.selection import Selection
@@ -34,13 +35,14 @@ Cost = Callable[[Selection], float]
 class Outcome:
     """What to remove, the full-size network fitted on all samples, and its loss on samples that a fit has not seen.
 
-    ``notes``: what was left out of the measurement.
+    ``notes``: what was left out of the measurement. ``wider``: what met the budget too, and lost more.
     """
 
     selection: Selection
     built: Built
     judged: Judged
     notes: Sequence[str]
+    wider: Wider | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,14 @@ class Measured:
         attempt, foretold = self._first(cost, limit)
         if self._removed(attempt.selection) >= SECOND_LOOK or attempt.loss > _SURPRISE * foretold:
             attempt = min(attempt, self._second_look(attempt, cost, limit), key=lambda each: each.loss)
-        attempt = min(attempt, self._grown(attempt, cost, limit), key=lambda each: each.loss)
+        attempt, wider = self._better(attempt, self._grown(attempt, cost, limit))
         self._price(attempt.selection)
         judged = choose(self.pricer.meter, self.pricer.comparison, attempt.built, attempt.loss, self._progress)
         with self._progress.stage("compensating", 1) as advance:
             built = build(self._network, attempt.selection, self._samples, self._orders)
             built = judged.way.apply(self._network, built, self._samples)
             advance(1)
-        return Outcome(attempt.selection, built, judged, self._notes(attempt.selection))
+        return Outcome(attempt.selection, built, judged, self._notes(attempt.selection), wider)
 
     def _first(self, cost: Cost, limit: float) -> tuple[_Attempt, float]:
         """What the prices around the float network lead to, and the loss that they foretell."""
@@ -180,6 +182,13 @@ class Measured:
         kept = {name: count for name, count in given_back if (name, count) not in self._given_back}
         losses = price(self.pricer, kept) if kept else {}
         self._given_back |= {(name, kept[name]): loss for name, loss in losses.items()}
+
+    def _better(self, attempt: _Attempt, grown: _Attempt) -> tuple[_Attempt, Wider | None]:
+        """The one to take, on a tie the wider one, which is nearer to what was asked; and the wider one if it lost."""
+        if grown.loss <= attempt.loss:
+            return grown, None
+        macs = self._costs.macs(grown.selection.kept, grown.selection.dropped)
+        return attempt, Wider(macs, grown.loss, attempt.loss)
 
     def _removed(self, selection: Selection) -> float:
         """The share of the multiply-accumulates."""

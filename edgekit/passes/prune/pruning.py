@@ -167,6 +167,7 @@ class Pruner:
                 for branch in self._network.branches
                 if branch.name in selection.dropped
             ],
+            wider=None if outcome is None else outcome.wider,
         )
 
     def _misaligned(self, selection: Selection) -> list[str]:

@@ -45,12 +45,28 @@ class BranchReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Wider:
+    """A network with back what the budget had room for, which lost more ``than`` the one that was taken.
+
+    Both losses are those of networks as they were built, before the choice of compensation.
+    """
+
+    macs: int
+    loss: float
+    than: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"macs": self.macs, "loss": _not_negative(self.loss), "than": _not_negative(self.than)}
+
+
+@dataclass(frozen=True, slots=True)
 class PruningReport:
     """``loss``: measured on samples that the fit has not seen (cross-fit), None without data; ``loss_name``: its kind.
 
     It is slightly optimistic: the search, the second look and the choice of compensation all went by these samples.
     ``whole``: groups that were left whole, with reasons. ``notes``: sentences that the user should read. ``branches``:
-    those that were dropped.
+    those that were dropped. ``wider``: what was built and not taken, None where nothing was.
     """
 
     importance: str
@@ -65,6 +81,7 @@ class PruningReport:
     whole: Sequence[tuple[str, int, str]]
     notes: Sequence[str] = ()
     branches: Sequence[BranchReport] = ()
+    wider: Wider | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
@@ -81,6 +98,7 @@ class PruningReport:
             "branches": [branch.to_json() for branch in self.branches],
             "whole": [{"node": node, "channels": channels, "reason": reason} for node, channels, reason in self.whole],
             "notes": list(self.notes),
+            "wider": None if self.wider is None else self.wider.to_json(),
         }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from edgekit.graph.cost import count_macs
@@ -17,6 +18,14 @@ from tests.passes.prune.test_pruning import residual_network, samples
 
 SLOTS = (Slot("a", (48, 32, 16), units=64, step=8), Slot("b", (24, 8), units=30, step=8), Slot("c", (0,), branch=True))
 OPTIONS = Options(SLOTS, np.zeros((3, 3), np.bool_), (-1, -1, -1))
+
+
+def wide_layer() -> ir.Model:
+    return graph(
+        "(float[1,64] x) => (float[1,10] y) { h0 = Gemm(x, w0) h = Relu(h0) y = Gemm(h, w1) }",
+        w0=(64, 256),
+        w1=(256, 10),
+    )
 
 
 def units_left(selection: Selection) -> float:
@@ -50,11 +59,7 @@ def test_little_room_is_left_alone() -> None:
 
 
 def test_one_wide_layer_loses_no_more_than_its_multiple_asks_for() -> None:
-    model = graph(
-        "(float[1,64] x) => (float[1,10] y) { h0 = Gemm(x, w0) h = Relu(h0) y = Gemm(h, w1) }",
-        w0=(64, 256),
-        w1=(256, 10),
-    )
+    model = wide_layer()
     pruner = Pruner(model, samples(model, 16), PruningScheme(channel_multiple=8))
     report = pruner.prune(0.3).report
     (group,) = report.groups
@@ -68,11 +73,7 @@ def test_one_wide_layer_loses_no_more_than_its_multiple_asks_for() -> None:
 
 
 def test_what_came_back_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = graph(
-        "(float[1,64] x) => (float[1,10] y) { h0 = Gemm(x, w0) h = Relu(h0) y = Gemm(h, w1) }",
-        w0=(64, 256),
-        w1=(256, 10),
-    )
+    model = wide_layer()
     asked = []
 
     def counted(pricer: Pricer, kept: Mapping[str, int]) -> dict[str, float]:

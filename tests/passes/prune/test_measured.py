@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from edgekit.passes.prune.pricing import Table
 from edgekit.passes.prune.pruning import Pruner
 from edgekit.passes.prune.search import Prices
 from edgekit.passes.prune.selection import Selection
+from tests.passes.prune.test_growing import wide_layer
 from tests.passes.prune.test_pruning import residual_network, samples
 
 
@@ -39,3 +41,27 @@ def test_a_dear_way_is_compared_with_what_was_given_up(monkeypatch: pytest.Monke
         assert attempt.selection == dear and foretold == pytest.approx(losses[worst])
     else:
         assert attempt.selection != dear and foretold < losses[worst]
+
+
+@pytest.mark.parametrize(("grown_loss", "taken"), [(0.1, "grown"), (0.2, "grown"), (0.3, "attempt")])
+def test_the_wider_network_is_taken_unless_it_lost_more(
+    monkeypatch: pytest.MonkeyPatch, grown_loss: float, taken: str
+) -> None:
+    model = wide_layer()
+    pruner = Pruner(model, samples(model, 16), PruningScheme(channel_multiple=8))
+    work = pruner._measured
+    assert work is not None
+    build_attempt = work._attempt
+    losses = {160: 0.2, 176: grown_loss}
+    monkeypatch.setattr(
+        work, "_attempt", lambda found: replace(build_attempt(found), loss=losses[next(iter(found.kept.values()))])
+    )
+    report = pruner.prune(0.3).report
+    (group,) = report.groups
+    if taken == "grown":
+        assert group.after == 176 and report.wider is None
+        assert report.to_json()["wider"] is None
+    else:
+        assert group.after == 160
+        assert report.wider is not None and report.wider.macs == pruner.costs.macs({group.name: 176})
+        assert report.to_json()["wider"] == {"macs": report.wider.macs, "loss": 0.3, "than": 0.2}
