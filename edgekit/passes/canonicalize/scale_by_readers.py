@@ -28,8 +28,11 @@ _KEEPS_SCALE = (
 )
 """f(a x) = a f(x) for a > 0, channel by channel."""
 
-_LEAST = 1e-3
-"""Of a reader's largest multiplier: what it reads with less does not count."""
+_EQUAL = 4.0
+"""A reader that amplifies a channel this much less than another counts as if it did: it may ignore the channel."""
+
+_LEAST = 1e-6
+"""Of the largest multiplier: channels that all readers read with less are dead, and stay as they are."""
 
 _WORTH = 1.05
 """A layer none of whose channels would change by this factor stays as it is."""
@@ -58,6 +61,7 @@ class ScaleByReaders(RewritePass):
     The network computes the same. A DenseNet normalizes behind its Concats, which join channels of very different
     ranges: with one scale per tensor the small ones have few codes left (Nagel et al. 2019, "Data-Free Quantization
     Through Weight Equalization and Bias Correction", arXiv:1906.04721, section 4.1, equalizes ranges in the same way).
+    No reader has to amplify by more than _EQUAL what was made small for others.
     Not where anything else reads the channels.
     """
 
@@ -70,7 +74,7 @@ class ScaleByReaders(RewritePass):
         muls = [reader for reader in readers if reader is not None]
         if not muls or len(muls) < len(readers):
             return False
-        factors = _mean_scale([reader.part(channels) for reader in muls])
+        factors = _scale([reader.part(channels) for reader in muls])
         if not (np.maximum(factors, 1 / factors) > _WORTH).any():
             return False
         if not scale_layer(node, factors, np.zeros(channels), editor):
@@ -109,12 +113,13 @@ def _mul(node: ir.Node, value: ir.Value, first: int) -> _Reader | None:
     return None if multiplier is None else _Reader(node, np.array(multiplier), first)
 
 
-def _mean_scale(multipliers: list[Array]) -> Array:
-    """[channels], the geometric mean over the readers."""
-    magnitudes = [np.abs(each) for each in multipliers]
+def _scale(multipliers: list[Array]) -> Array:
+    """[channels], the geometric mean over the readers; 1 for dead channels. That of what it leaves is 1."""
+    magnitudes = np.abs(multipliers)
+    largest = magnitudes.max(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.exp(np.mean([np.log(np.maximum(each, _LEAST * each.max())) for each in magnitudes], axis=0))
-    return np.where(np.isfinite(mean) & (mean > 0), mean, 1.0)
+        mean = np.exp(np.log(np.maximum(magnitudes, largest / _EQUAL)).mean(axis=0))
+    return np.where(np.isfinite(mean) & (largest > _LEAST * largest.max()), mean, 1.0)
 
 
 def _write(node: ir.Node, multiplier: Array, editor: GraphEditor) -> None:

@@ -37,7 +37,7 @@ def two_readers(body: str = TWO_READERS, outputs: str = "p q", **changed: np.nda
 def test_the_layer_takes_the_mean_scale_of_its_readers() -> None:
     model = two_readers()
     scaled = rewritten(model, ScaleByReaders())
-    factors = np.sqrt([4 * 1, 4 * 4, 16 * 1, 4 * 0.25])
+    factors = np.sqrt([4 * 1, 4 * 4, 16 * 4, 4 * 1])  # the last two readers count as at most 4 times apart
     np.testing.assert_allclose(constant(scaled, "b"), constant(model, "b") * factors, rtol=1e-6)
     np.testing.assert_allclose(constant(scaled, "m"), [1, 2, *([4, 4, 16, 4] / factors)], rtol=1e-6)
     np.testing.assert_allclose(constant(scaled, "n"), [*([1, -4, 1, 0.25] / factors), 3, 5], rtol=1e-6)
@@ -77,7 +77,26 @@ def test_a_concat_may_join_the_same_twice() -> None:
     model.graph.inputs[1].shape = ir.Shape((1, 8, 4, 4))
     scaled = rewritten(model, ScaleByReaders())
     first, second = np.split(constant(scaled, "m"), 2)
-    np.testing.assert_allclose(first * second, 1, rtol=1e-5)
+    np.testing.assert_allclose(second, 2, rtol=1e-6)
+    np.testing.assert_allclose(first, np.array([1, 2, 3, 4]) / [25, 30, 35, 40], rtol=1e-6)
+    assert not ScaleByReaders()(scaled).modified
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1e-12, 1e-4])
+def test_a_channel_that_one_reader_ignores_is_not_lost_for_the_other(gamma: float) -> None:
+    m = np.array([1, 1, gamma, 1, 1, 1], np.float32).reshape(1, 6, 1, 1)
+    model = two_readers(m=m, n=np.ones((1, 6, 1, 1), np.float32))
+    scaled = rewritten(model, ScaleByReaders())
+    np.testing.assert_allclose(constant(scaled, "b"), constant(model, "b") * [0.5, 1, 1, 1], rtol=1e-6)
+    assert not ScaleByReaders()(scaled).modified
+
+
+def test_a_channel_that_all_readers_ignore_stays() -> None:
+    m, n = (np.array(each, np.float32).reshape(1, 6, 1, 1) for each in ([1, 1, 0, 4, 4, 4], [0, 4, 4, 4, 1, 1]))
+    model = two_readers(m=m, n=n)
+    scaled = rewritten(model, ScaleByReaders())
+    np.testing.assert_allclose(constant(scaled, "b"), constant(model, "b") * [1, 4, 4, 4], rtol=1e-6)
+    assert not ScaleByReaders()(scaled).modified
 
 
 @settings(max_examples=40)
