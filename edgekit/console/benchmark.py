@@ -8,6 +8,7 @@ from rich.text import Text
 
 from edgekit.benchmarking.probe import MAXIMUM_SLOWDOWN
 from edgekit.benchmarking.results import MODERATE
+from edgekit.console.narrow import print_table
 from edgekit.console.terminal import error_console, new_table, spell_number
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _show_figures(console: "Console", report: "Report") -> None:
             column.no_wrap = column.no_wrap or column.header in ("runtime", _RATIO.strip("#"))
         for name, result in zip(names, report.results, strict=True):
             table.add_row(*cells(name, *row(result)))
-        console.print(table)
+        print_table(console, table)
 
 
 def short_paths(paths: Sequence[str]) -> list[str]:
@@ -121,7 +122,7 @@ def _show_profile(console: "Console", result: "Result") -> None:
             *cells(operation.op, operation.node, spell_milliseconds(operation.mean_ms), f"{share:.1f}", accelerated)
         )
     console.print(printable(f"slowest operations of {result.path}:"), markup=False, soft_wrap=True)
-    console.print(table)
+    print_table(console, table)
     if len(result.profile) > _SLOWEST:
         rest = whole - sum(operation.mean_ms for operation in slowest)
         console.print(

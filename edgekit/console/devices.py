@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from edgekit.console.narrow import print_table
 from edgekit.console.terminal import new_table, output_console
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def show_devices(found: "Devices") -> None:
         cells = (each.name, each.state, each.model, each.soc, each.abi, each.os, " ".join(each.labels))
         table.add_row(*(Text(cell or "") for cell in cells))
     console = output_console()
-    console.print(table)
+    print_table(console, table)
     for each in found.devices:
         if each.advice:
             console.print(_advice(each.name, each.advice), markup=False, soft_wrap=True)
@@ -37,7 +38,7 @@ def show_device(found: "Devices") -> None:
     for key, value in _flat(device.to_json()):
         table.add_row(key, Text(value))
     console = output_console()
-    console.print(table)
+    print_table(console, table)
     for note in found.notes:
         console.print(note, markup=False, soft_wrap=True)
 

@@ -3,15 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-
-from edgekit.console.benchmark import cells, merge_notes, printable, short_paths, show_report, spell_milliseconds
+from edgekit.console.benchmark import merge_notes, printable, short_paths, show_report, spell_milliseconds
 from edgekit.console.chart import draw_chart
-from edgekit.console.terminal import new_table, output_console, spell_number
+from edgekit.console.narrow import lines_of, print_pairs
+from edgekit.console.terminal import output_console, spell_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,13 +47,14 @@ def _without_position(measurement: "Measurement") -> dict[str, Any]:
 def show_runs(runs: Sequence["Run"]) -> None:
     """A line per run, and one per result below it."""
     rows = [_figures(each) for run in runs for each in run.measurements]
-    title, *lines = _align(_FIGURES, rows)
-    rest = iter(lines)
     console = output_console()
-    console.print(title, style="bold", soft_wrap=True)
+    title, lines = lines_of(_FIGURES, rows, console.width, names=2)
+    rest = iter(lines)
+    if title:
+        console.print(title, style="bold", soft_wrap=True)
     for run in runs:
         console.print(printable(_head(run)), markup=False, soft_wrap=True)
-        for line in islice(rest, len(run.measurements)):
+        for line in chain.from_iterable(islice(rest, len(run.measurements))):
             console.print(line, markup=False, soft_wrap=True)
         if not run.measurements:
             console.print("    no results")
@@ -69,8 +69,8 @@ def _head(run: "Run") -> str:
 def _figures(each: "Measurement") -> tuple[str, ...]:
     return (
         f"    :{each.position}",
-        "/".join(Path(each.path).parts[-_PATH_PARTS:]),
-        f"{'/'.join(filter(None, (each.runtime, each.delegate)))} x{each.threads}",
+        printable("/".join(Path(each.path).parts[-_PATH_PARTS:])),
+        printable(f"{'/'.join(filter(None, (each.runtime, each.delegate)))} x{each.threads}"),
         spell_milliseconds(each.median_ms),
         spell_milliseconds(each.p90_ms),
         spell_number(None if each.cv is None else each.cv * 100, 1),
@@ -79,34 +79,25 @@ def _figures(each: "Measurement") -> tuple[str, ...]:
     )
 
 
-def _align(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Title and rows as lines of columns (``#`` begins the title of numbers); a narrow terminal would fold a table."""
-    plain = [title.strip("#") for title in titles]
-    rows = [[printable(text) for text in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(plain, *rows, strict=True)]
-    lines = []
-    for row in (plain, *rows):
-        gaps = [" " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)]
-        each = zip(titles, row, gaps, strict=True)
-        lines.append("  ".join(gap + text if title.startswith("#") else text + gap for title, text, gap in each))
-    return [line.rstrip() for line in lines]
-
-
 def show_run(report: "Report") -> None:
     """One run: its figures, and with what and in which state it was measured."""
     console = output_console()
     console.print(printable(f"run {report.run_id} of {report.started}"), markup=False, soft_wrap=True)
     show_report(report, console=console)
-    table = new_table("", "key", "value")
     for what, mapping in (("settings", report.settings), ("environment", report.environment)):
-        for key, value in mapping.items():
-            if value is not None:  # a flag that was not given
-                table.add_row(*cells(what, key, value if isinstance(value, str) else json.dumps(value, default=str)))
-                what = ""
+        told = {key: value for key, value in mapping.items() if value is not None}  # a flag that was not given
+        spelt = [
+            (key, value if isinstance(value, str) else json.dumps(value, default=str)) for key, value in told.items()
+        ]
+        _print_section(console, what, spelt)
     for result in report.results:
-        for key, value in _details(result):
-            table.add_row(*cells(Path(result.path).name if key == "sha256" else "", key, value))
-    console.print(table)
+        _print_section(console, Path(result.path).name, _details(result))
+
+
+def _print_section(console: "Console", title: str, pairs: Sequence[tuple[str, str]]) -> None:
+    if pairs:
+        console.print(printable(title), style="bold", markup=False, soft_wrap=True)
+        print_pairs(console, [(printable(key), printable(value)) for key, value in pairs])
 
 
 def _details(result: "Result") -> list[tuple[str, str]]:
@@ -130,9 +121,11 @@ def show_comparison(comparison: "Comparison", *, console: "Console | None" = Non
     """Old and new figures side by side; below, what makes them hard to compare. Prints on stdout or ``console``."""
     console = console or output_console()
     named = list(zip(_names(comparison.pairs), comparison.pairs, strict=True))
-    title, *lines = _align(_PAIR, [(name, *_pair_row(pair)) for name, pair in named])
-    console.print(title, style="bold", soft_wrap=True)
-    for line in lines:
+    rows = [tuple(map(printable, (name, *_pair_row(pair)))) for name, pair in named]
+    title, lines = lines_of(_PAIR, rows, console.width)
+    if title:
+        console.print(title, style="bold", soft_wrap=True)
+    for line in chain.from_iterable(lines):
         console.print(line, markup=False, soft_wrap=True)
     console.print()
     notes = merge_notes([(name, pair.notes) for name, pair in named])

@@ -1,7 +1,7 @@
 """Tables on terminals that are too narrow for them: squeezed, or else each row as a few lines."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -34,8 +34,53 @@ def print_table(console: Console, table: Table) -> None:
     if widths is not None:
         console.print(_squeezed(columns, widths))
         return
-    for line in ("", *_records(columns, console.width), ""):
+    _print_lines(console, ["", *(line for lines in _records(columns, console.width) for line in lines), ""])
+
+
+def lines_of(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, names: int = 1
+) -> tuple[str, list[list[str]]]:
+    """A table without a frame: its title, and the lines of each row; ``#`` begins the titles of numbers.
+
+    That is one line, or where it would be too long for the width of a terminal several, without a title, below the
+    row's first ``names`` cells. Their indentation is the first cell's.
+    """
+    title, *lines = _aligned(titles, rows)
+    if width >= PIPE_WIDTH or max(map(cell_len, [title, *lines])) <= width:
+        return title, [[line] for line in lines]
+    named = [("  ".join(row[:names]), *row[names:]) for row in rows]
+    cells = zip(*named, strict=True) if named else [()] * (len(titles) - names + 1)
+    numbers = [title.startswith("#") for title in titles[names - 1 :]]
+    columns = [
+        _Column(title.strip("#"), tuple(column), number)
+        for title, column, number in zip(titles[names - 1 :], cells, numbers, strict=True)
+    ]
+    deep = min((len(row[0]) - len(row[0].lstrip()) for row in rows), default=0)
+    return "", list(_records(columns, width, deep + _INDENT))
+
+
+def print_pairs(console: Console, pairs: Sequence[tuple[str, str]]) -> None:
+    """Keys and values; a value that is too long goes on below, and is broken only between words and folders."""
+    start = _GAP + max((cell_len(key) for key, _ in pairs), default=0)
+    for key, value in pairs:
+        room = console.width - start - 2
+        first, *rest = [value] if console.width >= PIPE_WIDTH else _wrap(value, room)
+        lines = [f"{key}{' ' * (start - cell_len(key))}{first}", *(" " * start + each for each in rest)]
+        _print_lines(console, [f"  {line}".rstrip() for line in lines])
+
+
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    plain = [title.strip("#") for title in titles]
+    widths = [max(map(cell_len, column)) for column in zip(plain, *rows, strict=True)]
+    for row in (plain, *rows):
+        gaps = [" " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)]
+        each = zip(titles, row, gaps, strict=True)
+        yield "  ".join(gap + text if title.startswith("#") else text + gap for title, text, gap in each).rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +146,17 @@ def _wrap(text: str, width: int) -> Iterator[str]:
     yield line.rstrip()
 
 
-def _records(columns: Sequence[_Column], width: int) -> Iterator[str]:
+def _records(columns: Sequence[_Column], width: int, indent: int = _INDENT) -> Iterator[list[str]]:
     """A line for the first cell, unless it is blank, and indented ones for the others, in line with other rows'."""
     others = [column for column in columns[1:] if any(column.cells)]
     labels = [f"{column.header} " if column.header else "" for column in others]
     sizes = [cell_len(label) + max(map(cell_len, column.cells)) for label, column in zip(labels, others, strict=True)]
     for name, *row in zip(*(column.cells for column in (columns[0], *others)), strict=True):
-        if name:
-            yield name
-        line = ""
+        lines = [name, ""]
         for column, label, size, cell in zip(others, labels, sizes, row, strict=True):
-            if line and cell_len(line) + size > width:
-                yield from filter(None, [line.rstrip()])
-                line = ""
+            if lines[-1] and cell_len(lines[-1]) + size > width:
+                lines.append("")
             blank = " " * (size - cell_len(label) - cell_len(cell))
             pair = (label + blank + cell if column.number else label + cell + blank) if cell else " " * size
-            line = (line or " " * _INDENT) + pair + " " * _GAP
-        yield from filter(None, [line.rstrip()])
+            lines[-1] = (lines[-1] or " " * indent) + pair + " " * _GAP
+        yield [line.rstrip() for line in lines if line.strip()]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edgekit.console.narrow import print_table
 from edgekit.console.terminal import new_table, output_console
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def show_targets(profiles: Sequence["Target"]) -> None:
     table = new_table("target", "precision", "formats", "description")
     for profile in profiles:
         table.add_row(profile.name, str(profile.precision), " ".join(profile.formats), profile.description)
-    output_console().print(table)
+    print_table(output_console(), table)
 
 
 def target_json(profile: "Target") -> dict[str, Any]:
@@ -33,7 +34,7 @@ def show_target(profile: "Target") -> None:
     table = new_table("key", "value")
     for key, value in _flat(target_json(profile)):
         table.add_row(key, value)
-    output_console().print(table)
+    print_table(output_console(), table)
 
 
 def _flat(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

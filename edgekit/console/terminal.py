@@ -119,9 +119,9 @@ class _PlainTable(Table):
         super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
-def new_table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str) -> Table:
     """An empty table; a column whose title begins with ``#`` or a space holds numbers."""
-    table = _PlainTable(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = _PlainTable(box=box.SIMPLE_HEAD)
     for column in columns:
         numeric = column.startswith((" ", "#"))
         table.add_column(

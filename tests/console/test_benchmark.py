@@ -142,3 +142,21 @@ def test_a_newline_in_a_name_splits_no_row() -> None:
     rows = [line for line in text.splitlines() if r"a\nb\x1b[31m.tflite" in line]
     assert len(rows) == 2 and all(len(row.split()) > 4 for row in rows)
     assert "\x1b" not in text and not any(line.strip().startswith("b") for line in text.splitlines())
+
+
+def test_no_figure_is_cut_on_a_terminal_of_80_columns() -> None:
+    long = "dist/android-arm64-with-a-long-name/efficientnet_lite1_quantized.onnx"
+    operations = (OpTime("QLinearConv", "features/expand/a_long_name_of_a_node/" * 3, 12345.67, accelerated=False),)
+    slow = result(long, 12345.678, ratio=198.352, ratio_ci=(185.841, 213.468), valid=False, profile=operations)
+    text = shown(report(results=[slow, result("dist/x86-64/toy.onnx")]), width=80)
+    figures = [line for line in text.splitlines() if "slowest operations" not in line]
+    assert max(map(len, figures[: figures.index("measured on board (Board 5, S922X, arm64-v8a)")])) <= 80
+    for whole in (
+        "12345.7",
+        "198.352 [185.841, 213.468]",
+        "accelerated",
+        "QLinearConv",
+        "a_long_name_of_a_node/",
+        "not valid",
+    ):
+        assert whole in text

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from edgekit.console.narrow import print_table
+from edgekit.console.narrow import lines_of, print_pairs, print_table
 from edgekit.console.terminal import new_table
 
 EXPORTED = ("artifact", "precision", "#KiB", "#top-1 %", "#agreement %", "layout", "inputs", "#accelerated")
@@ -94,3 +94,60 @@ def test_no_character_is_lost_and_no_line_too_long_for_what_it_holds(rows: list[
             assert told.count(character) >= "".join(cell for each in rows for cell in each).count(character)
     longest = max(len(f"figure {row[2]}") for row in rows)
     assert max(map(len, lines)) <= max(width, 4 + longest, 4 + len("what ") + 12, 12)
+
+
+FIGURES = ("  run  ", "artifact", "#median ms", "")
+RUNS = [("    :0", "x86-64/toy.onnx", "12.5", "throttled"), ("    :1", "toy.mnn", "3.25", "")]
+
+
+def test_rows_are_lines_where_they_fit() -> None:
+    title, rows = lines_of(FIGURES, RUNS, 50)
+    assert title == "  run    artifact         median ms"
+    assert rows == [["    :0   x86-64/toy.onnx       12.5  throttled"], ["    :1   toy.mnn               3.25"]]
+
+
+def test_rows_that_do_not_fit_are_a_few_lines() -> None:
+    title, rows = lines_of(FIGURES, RUNS, 30, names=2)
+    assert title == ""
+    assert rows == [
+        ["    :0  x86-64/toy.onnx", "        median ms 12.5", "        throttled"],
+        ["    :1  toy.mnn", "        median ms 3.25"],
+    ]
+
+
+def test_no_rows_are_no_lines() -> None:
+    assert lines_of(FIGURES, [], 10, names=2) == ("", [])
+
+
+@given(st.lists(st.tuples(WORDS, WORDS, WORDS, WORDS), max_size=4), st.integers(1, 60), st.integers(1, 3))
+def test_each_row_has_its_lines(rows: list[tuple[str, ...]], width: int, names: int) -> None:
+    _, found = lines_of(FIGURES, rows, width, names)
+    assert len(found) == len(rows)
+    for lines, row in zip(found, rows, strict=True):
+        told = "".join("".join(lines).split())
+        assert all("".join(cell.split()) in told for cell in row)
+
+
+def pairs_shown(width: int, *pairs: tuple[str, str]) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    print_pairs(console, pairs)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_long_value_goes_on_below_its_beginning() -> None:
+    assert pairs_shown(30, ("path", "a_folder/another/file.onnx"), ("measured by", ""), ("sha256", 30 * "a")) == [
+        "  path          a_folder/",
+        "                another/",
+        "                file.onnx",
+        "  measured by",
+        f"  sha256        {30 * 'a'}",
+    ]
+
+
+def test_a_pipe_gets_a_line_for_each_pair() -> None:
+    assert pairs_shown(160, ("path", "folder/" * 40)) == ["  path   " + "folder/" * 40]
+
+
+def test_no_pairs_are_nothing() -> None:
+    assert pairs_shown(80) == []
