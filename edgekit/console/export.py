@@ -43,12 +43,24 @@ def show_export(manifest: "Manifest") -> None:
     print_table(console, table)
     for artifact in manifest.artifacts:
         _show_fallback(console, artifact)
-        if manifest.settings["io"] == "int8" and artifact.interface.inputs[0].scale is None:
-            console.print(f"{artifact.path}: keeps its float interface, as its runtime has no other", markup=False)
+        if manifest.settings["io"] == "int8":
+            for note in _float_interface(artifact):
+                console.print(note, markup=False, soft_wrap=True)
     if manifest.pruning is not None:
         show_pruning(console, manifest.pruning)
     for note in _notes(manifest):
         console.print(note, markup=False, soft_wrap=True)
+
+
+def _float_interface(artifact: "Artifact") -> Iterator[str]:
+    """What --io int8 did not make integer."""
+    interface = artifact.interface
+    kept = [t for t in (*interface.inputs, *interface.outputs) if t.scale is None and t.dtype == "float32"]
+    if len(kept) == len(interface.inputs) + len(interface.outputs):
+        yield f"{artifact.path}: keeps its float interface, as its runtime has no other"
+    elif kept:
+        names = ", ".join(f'"{tensor.name}"' for tensor in kept)
+        yield f"{artifact.path}: {names} stays float: what it is made of was left in float, or no one scale suits it"
 
 
 def _notes(manifest: "Manifest") -> Iterator[str]:

@@ -12,32 +12,46 @@ from edgekit.graph.queries import attribute, is_constant, static_shape
 MOST_PARTS = 16
 """An output of more operands is a sequence of steps: one thing."""
 
+_LEAST_VARIANCE = 1e-10
+"""Of the mean square: what varies less is rounding of a constant."""
+
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``value`` is what is at ``places`` [elements] of the flat output, in the order of its own elements."""
+    """``value`` is what is at ``places`` of the flat output, in the order of its own elements; None: all of it."""
 
     value: ir.Value
-    places: NDArray[np.intp]
+    places: NDArray[np.intp] | None = None
 
 
-def find_parts(output: ir.Value) -> list[Part]:
+def find_parts(output: ir.Value, most: int | None = MOST_PARTS) -> list[Part]:
     """The operands of the Concats that make ``output``, behind what only moves elements; constants are left out.
 
-    The output itself, whole, where nothing was joined, where there are more than MOST_PARTS, or a shape is open.
+    The output itself, whole, where nothing was joined, where there are more than ``most``, or a shape is open.
     """
-    shape = static_shape(output)
-    whole = [Part(output, np.arange(0 if shape is None else int(np.prod(shape)), dtype=np.intp))]
-    if shape is None:
+    whole, shape = [Part(output)], static_shape(output)
+    if shape is None or not _is_joined(output):
         return whole
-    parts = _parts(output, whole[0].places.reshape(shape))
-    varying = [part for part in parts if not is_constant(part.value) and part.places.size]
-    return varying if 1 < len(varying) <= MOST_PARTS else whole
+    found = _parts(output, np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape))
+    varying = [Part(value, places) for value, places in found if not is_constant(value) and places.size]
+    return varying if len(varying) > 1 and (most is None or len(varying) <= most) else whole
 
 
-def _parts(value: ir.Value, places: NDArray[Any]) -> list[Part]:
+def usual_square(variance: float, mean_square: float) -> float:
+    """What squared errors of an output are relative to: its variance; its mean square, or 1, where it never varies."""
+    return variance if variance > _LEAST_VARIANCE * mean_square else mean_square or 1.0
+
+
+def _is_joined(value: ir.Value) -> bool:
+    node = value.producer()
+    while node is not None and node.op_type in (*_RESHAPES, "Transpose") and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node is not None and node.op_type == "Concat"
+
+
+def _parts(value: ir.Value, places: NDArray[Any]) -> list[tuple[ir.Value, NDArray[np.intp]]]:
     node = value.producer()
     operands = [] if node is None else [each for each in node.inputs if each is not None]
     shapes = [static_shape(each) for each in operands]
@@ -52,4 +66,4 @@ def _parts(value: ir.Value, places: NDArray[Any]) -> list[Part]:
         if node.op_type == "Transpose":
             order = attribute(node, "perm") or range(places.ndim)[::-1]
             return _parts(operands[0], places.transpose(np.argsort(list(order))))
-    return [Part(value, places.reshape(-1))]
+    return [(value, places.reshape(-1))]

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.graph.parts import find_parts
+from edgekit.graph.parts import Part, find_parts
 from edgekit.graph.queries import static_shape
 from edgekit.graph.scores import FLOATS, origin_of
 from edgekit.runtimes import Array
@@ -41,13 +41,13 @@ def split_outputs(model: ir.Model) -> tuple[OutputPart, ...]:
 
 def _split(output: ir.Value) -> list[OutputPart]:
     name, parts = output.name or "", find_parts(output)
-    if len(parts) == 1:
-        return [OutputPart(name, "", _is_scores(output), None)]
-    shape = static_shape(output) or ()
-    return [
-        OutputPart(name, _spell(part.places, shape) or f"{part.value.name}", _is_scores(part.value), part.places)
-        for part in parts
-    ]
+    return [OutputPart(name, _spell_place(part, output), _is_scores(part.value), part.places) for part in parts]
+
+
+def _spell_place(part: Part, output: ir.Value) -> str:
+    if part.places is None:
+        return ""
+    return _spell(part.places, static_shape(output) or ()) or f"[{part.value.name}]"
 
 
 def _is_scores(value: ir.Value) -> bool:

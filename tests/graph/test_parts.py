@@ -2,8 +2,9 @@
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 
-from edgekit.graph.parts import MOST_PARTS, find_parts
+from edgekit.graph.parts import MOST_PARTS, find_parts, usual_square
 from edgekit.graph.queries import produced_by
 from edgekit.passes.prune.network import activations
 from tests.passes.prune.networks import Builder
@@ -40,7 +41,7 @@ def test_what_is_not_joined_is_one_part() -> None:
     model = build.model(build.reshape(build.conv("x", 4), 1, -1))
     (part,) = find_parts(model.graph.outputs[0])
     assert part.value is model.graph.outputs[0]
-    assert np.array_equal(part.places, np.arange(256))
+    assert part.places is None
 
 
 def test_a_sequence_of_many_steps_is_one_part() -> None:
@@ -49,3 +50,16 @@ def test_a_sequence_of_many_steps_is_one_part() -> None:
     for count, expected in ((MOST_PARTS, MOST_PARTS), (MOST_PARTS + 1, 1)):
         model = build.model(build.op("Concat", *steps[:count], axis=1))
         assert len(find_parts(model.graph.outputs[0])) == expected
+
+
+def test_a_part_is_found_among_any_number_where_all_are_asked_for() -> None:
+    build = Builder(1, 3, 8, 8)
+    model = build.model(build.op("Concat", *(build.conv("x", 2) for _ in range(MOST_PARTS + 2)), axis=1))
+    assert len(find_parts(model.graph.outputs[0], most=None)) == MOST_PARTS + 2
+
+
+@pytest.mark.parametrize(
+    ("variance", "mean_square", "expected"), [(2.0, 3.0, 2.0), (0.0, 4.0, 4.0), (1e-15, 1.0, 1.0), (0.0, 0.0, 1.0)]
+)
+def test_what_hardly_varies_is_a_constant(variance: float, mean_square: float, expected: float) -> None:
+    assert usual_square(variance, mean_square) == pytest.approx(expected)

@@ -100,3 +100,20 @@ def test_the_manifest_and_the_table_tell_of_every_part(tmp_path: Path, capsys: p
     told = capsys.readouterr().err
     assert f'warning: {manifest.artifacts[0].path}: output "y"[:, 4:9] alone has 3.0 dB SQNR, cosine 0.800' in told
     assert told.count("warning") == 1
+
+
+def test_outputs_that_stay_float_are_told_of_where_integers_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ir.save(boxes_and_scores(), tmp_path / "m.onnx")
+    samples = np.random.default_rng(0).normal(size=(8, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "c.npz", x=samples)
+    manifest = edgekit.export(
+        tmp_path / "m.onnx", "x86-64", calibration=tmp_path / "c.npz", out=tmp_path / "dist", io="int8"
+    )
+    show_export(manifest)
+    told = " ".join(capsys.readouterr().err.split())
+    name = manifest.model.outputs[0].name
+    for suffix in ("tflite", "onnx"):
+        assert f'x86-64/m.{suffix}: "{name}" stays float' in told
+    assert "x86-64/m.mnn: keeps its float interface" in told

@@ -7,8 +7,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.graph.parts import Part, find_parts
-from edgekit.graph.queries import is_floating
+from edgekit.graph.parts import Part, find_parts, usual_square
+from edgekit.graph.queries import is_floating, static_shape
 from edgekit.graph.scores import ClassScores, find_scores
 
 Rows = NDArray[Any]
@@ -45,22 +45,22 @@ class Comparison(Protocol):
 class OutputLoss:
     """Compares outputs with the float model's, on rows that ``row`` makes of one sample's outputs.
 
-    Of a classifier with one output (edgekit.graph.scores) a row is the logits (log-probabilities after a Softmax), and
-    the loss is the mean of KL(softmax(float) || softmax(changed)), of independent yes and no after a Sigmoid. Of
-    anything else it is the mean over outputs of the squared error divided by the float output's variance; what a
-    Concat joins to one output (a detector's boxes and scores) counts as several, and scores of a Sigmoid among that
-    are compared as logits: nearly all are nearly 0. Changes of rows may be added: that is what the search does.
+    Of a classifier with one output of floats (edgekit.graph.scores) a row is the logits (log-probabilities after a
+    Softmax), and the loss is the mean of KL(softmax(float) || softmax(changed)), of independent yes and no after a
+    Sigmoid. Of anything else it is the mean over outputs of the squared error divided by the float output's variance;
+    what a Concat joins to one output (a detector's boxes and scores) counts as several, and scores of a Sigmoid among
+    that are compared as logits: nearly all are nearly 0. Changes of rows may be added: that is what the search does.
     """
 
     def __init__(self, model: ir.Model) -> None:
         self._outputs = [index for index, value in enumerate(model.graph.outputs) if is_floating(value)]
-        scores = find_scores(model) if len(model.graph.outputs) == 1 else None
+        scores = find_scores(model) if len(self._outputs) == 1 else None
         self._scores = scores if scores is not None and scores.plausible else None
         self._parts: list[tuple[int, Part, bool]] = []
         for index in self._outputs if self._scores is None else []:
             parts = find_parts(model.graph.outputs[index])
             self._parts += [(index, part, len(parts) > 1 and _is_probability(part.value)) for part in parts]
-        self._picked = _pick([part.places for _, part, _ in self._parts])
+        self._picked = _pick([part for _, part, _ in self._parts])
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class OutputLoss:
     def row(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """[width] for one sample; large outputs are subsampled by a fixed pattern."""
         if self._scores is not None:
-            return _logits(outputs[0], self._scores.origin).astype(np.float32).reshape(-1)
+            return _logits(outputs[self._outputs[0]], self._scores.origin).astype(np.float32).reshape(-1)
         chosen = [np.zeros(0)]
         for (index, _, are_scores), picked in zip(self._parts, self._picked, strict=True):
             given = outputs[index].reshape(-1)[picked]
@@ -160,7 +160,7 @@ class SquaredError:
         weights, start = [], 0
         for width in widths:
             part = everything[:, start : start + width].astype(np.float64)
-            scale = float(part.var()) or float(np.square(part).mean()) or 1.0
+            scale = usual_square(float(part.var()), float(np.square(part).mean()))
             weights.append(np.full(width, 1 / (scale * width * len(widths))))
             start += width
         self._weights = np.concatenate([np.zeros(0), *weights])
@@ -183,14 +183,17 @@ def _expand_diagonal(
     return flat @ gradient.reshape(-1) / samples, bent @ bent.T / samples
 
 
-def _pick(parts: Sequence[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
-    """Which elements of each part are compared: all, or a fixed sample of them."""
+def _pick(parts: Sequence[Part]) -> list[NDArray[np.intp]]:
+    """Which elements of its output are compared of each part: all, or a fixed sample of them."""
     share = max(1, MOST_WIDTH // max(1, len(parts)))
     rng = np.random.default_rng(_SEED)
-    return [
-        places if len(places) <= share else places[np.sort(rng.choice(len(places), share, replace=False))]
-        for places in parts
-    ]
+    picked = []
+    for part in parts:
+        shape = static_shape(part.value)
+        size = 0 if shape is None else int(np.prod(shape))
+        chosen = np.arange(size) if size <= share else np.sort(rng.choice(size, share, replace=False))
+        picked.append(chosen if part.places is None else part.places[chosen])
+    return picked
 
 
 def _is_probability(value: ir.Value) -> bool:

@@ -1,16 +1,19 @@
 """The whole of pruning on one page: groups, prices, search, build, the better compensation, removal."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgekit.errors import GateError, UsageError
+from edgekit.errors import GateError, ModelError, UsageError
 from edgekit.graph.cost import count_macs, count_parameters
+from edgekit.graph.decisions import hide, reveal
+from edgekit.graph.queries import is_floating
+from edgekit.passes.canonicalize import canonicalize
 from edgekit.passes.prune.branches import find_branches
-from edgekit.passes.prune.build import Network, build
+from edgekit.passes.prune.build import Built, Network, build
 from edgekit.passes.prune.compensation import Way
 from edgekit.passes.prune.constants import separate_constants
 from edgekit.passes.prune.cost import CostModel
@@ -87,6 +90,8 @@ class Pruner:
         self._samples = [] if samples is None else gather(samples)
         self._importance, self._notes = usable_importance(scheme, len(self._samples), batch)
         self._given, model = model, separate_constants(model)
+        self._revealed = reveal(model)
+        _require_numbers(model)
         channels = find_channel_groups(model)
         self._network = Network(model, channels, find_branches(model, channels))
         self._costs = CostModel(model, channels, self._network.branches)
@@ -132,13 +137,20 @@ class Pruner:
         seen, network = gather(samples), self._network
         built = build(network, pruned.selection, seen, self._ranker.orders(seen))
         built = pruned.way.apply(network, built, seen)
-        return shrink(network, built, pruned.selection.dropped, seen[0])
+        return self._shrunk(built, pruned.selection.dropped, seen[0])
+
+    def _shrunk(self, built: Built, dropped: Collection[str], sample: Sample | None) -> ir.Model:
+        small = shrink(self._network, built, dropped, sample)
+        if not self._revealed:
+            return small
+        hide(small, self._revealed)
+        return canonicalize(small)
 
     def _finished(self, selection: Selection, outcome: Outcome | None) -> Pruned:
         network = self._network
         built = build(network, selection, [], self._ranker.orders([])) if outcome is None else outcome.built
         sample = self._samples[0] if self._samples else None
-        small = shrink(network, built, selection.dropped, sample)
+        small = self._shrunk(built, selection.dropped, sample)
         way = None if outcome is None else outcome.judged.way
         return Pruned(small, selection, self._report(small, selection, outcome), way)
 
@@ -193,6 +205,16 @@ class Pruner:
         if self._measured is None:
             return None
         return self._measured.alone(name, kept, branch=branch)
+
+
+def _require_numbers(model: ir.Model) -> None:
+    if any(is_floating(output) for output in model.graph.outputs):
+        return
+    names = ", ".join(f'"{output.name}" ({output.dtype})' for output in model.graph.outputs)
+    raise ModelError(
+        f"pruning compares outputs, and this model gives no floats, nor are scores found behind its outputs {names}: "
+        "export it with the scores that these are made of as an output"
+    )
 
 
 def prune(

@@ -4,7 +4,7 @@ Operators that only move numbers (`Output.SAME_AS_INPUTS`) tie their tensors int
 fixed demands (a Softmax output) win a group; a group that feeds a join of several is requantized on that edge instead.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ _MASKED_OPS = frozenset(
     {"Add", "Sub", "Mul", "Div", "Where", "Pad", "Concat", "Reshape", "Transpose", "Slice", "Expand", "Unsqueeze"}
 )
 
+_JOINS = frozenset({"Concat", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"})
 _TAKES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Split", "Slice"})
 
 # Steep where their input is small: an error of half a step there becomes one of many steps behind them.
@@ -27,6 +28,12 @@ _STEEP_INPUTS = {"Sqrt": 0, "Log": 0, "Reciprocal": 0, "Div": 1, "Pow": 0}
 _FEEDS_STEEP = frozenset(
     {"Add", "Sub", "Mul", "Div", "Pow", "Relu", "Clip", "Max", "Abs", "Neg", "ReduceMean", "ReduceSum", "Reshape"}
 )
+
+
+# Of the parts of a joined output: the smallest would have three bits less than the largest.
+_UNLIKE = 8.0
+
+Span = Callable[[ir.Value], float | None]
 
 
 @dataclass(slots=True)
@@ -68,11 +75,15 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     return value.const_value
 
 
-def assign(model: ir.Model, float_ops: tuple[str, ...] = ()) -> Assignment:
-    """The groups of ``model``'s quantizable values; depends on the structure alone, not on any data."""
+def assign(model: ir.Model, float_ops: tuple[str, ...] = (), span: Span = lambda _: None) -> Assignment:
+    """The groups of ``model``'s quantizable values.
+
+    It depends on the structure alone, but for outputs joined of what has very different ``span``s, which then stay
+    float: the largest magnitude of a value, where it is known.
+    """
     assignment = Assignment()
     masked: set[ir.Value] = set()
-    floats = _before_steep_functions(model) | _joining_unlike_outputs(model)
+    floats = _before_steep_functions(model) | _joining_unlike_outputs(model, span)
     for node in model.graph:
         if _carries_mask(node, masked):
             masked.update(node.outputs)
@@ -169,21 +180,28 @@ def _before_steep_functions(model: ir.Model) -> set[ir.Node]:
     return kept
 
 
-def _joining_unlike_outputs(model: ir.Model) -> set[ir.Node]:
-    """What joins scores of a fixed range and something else, a detector's boxes, to one output: no scale suits both."""
+def _joining_unlike_outputs(model: ir.Model, span: Span) -> set[ir.Node]:
+    """What joins a detector's boxes and its scores, or else what differs much, to one output: no scale suits both."""
     kept: set[ir.Node] = set()
     for output in model.graph.outputs:
-        parts = [part.value for part in find_parts(output)]
-        if len({_has_fixed_range(part) for part in parts}) < 2:
+        parts = [part.value for part in find_parts(output, most=None)]
+        if not _are_unlike(parts, span):
             continue
         values: list[ir.Value | None] = [output]
         while values:
             value = values.pop()
             node = None if value is None or value in parts else value.producer()
-            if node is not None:
+            if node is not None and node.op_type in _JOINS:
                 kept.add(node)
-                values += node.inputs
+                values += node.inputs if node.op_type == "Concat" else node.inputs[:1]
     return kept
+
+
+def _are_unlike(parts: list[ir.Value], span: Span) -> bool:
+    if len({_has_fixed_range(part) for part in parts}) > 1:
+        return True
+    spans = [found for part in parts if (found := span(part)) is not None]
+    return len(spans) > 1 and max(spans) > _UNLIKE * min(spans)
 
 
 def _has_fixed_range(value: ir.Value) -> bool:

@@ -49,6 +49,11 @@ class Calibration:
             merged = merged.merged(other)
         return choose_qparams(*_RANGE[observer](merged))
 
+    def span(self, value: ir.Value) -> float | None:
+        """The largest magnitude that was seen; None of what nobody observed."""
+        seen = self.observers.get(value.name or "")
+        return None if seen is None else max(-seen.minimum, seen.maximum)
+
     def _observer(self, value: ir.Value) -> Observer:
         tensor = constant(value)
         return self.observers[value.name or ""] if tensor is None else Observer.of(tensor.numpy())

@@ -54,7 +54,7 @@ class _Rewriting:
 
     def __init__(self, model: ir.Model, scheme: QuantizationScheme, calibration: Calibration) -> None:
         self.scheme, self.calibration = scheme, calibration
-        self.assignment: Assignment = assign(model, scheme.float_ops)
+        self.assignment: Assignment = assign(model, scheme.float_ops, calibration.span)
         self.rewriter = Rewriter(model.graph)
         self._chosen: dict[int, QParams] = {}
         # A weight that several operators read is rounded to nearest for all of them: they have different inputs.

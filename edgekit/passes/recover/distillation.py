@@ -3,18 +3,20 @@
 Soft targets with temperature T, T² KL(softmax(teacher / T) || softmax(student / T)) (Hinton et al. 2015, "Distilling
 the Knowledge in a Neural Network", arXiv:1503.02531, section 2); the logits themselves (Ba & Caruana 2014, "Do Deep
 Nets Really Need to be Deep?", arXiv:1312.6184, section 2.2), and what both networks have at the ends of their blocks
-(Romero et al. 2015, "FitNets", arXiv:1412.6550), by squared error divided by the teacher's variance; for outputs that
-are no class scores that relative error alone. With labels, cross-entropy.
+(Romero et al. 2015, "FitNets", arXiv:1412.6550), by squared error divided by the teacher's variance over all samples;
+for outputs that are no class scores that relative error alone, its mean over the outputs. With labels, cross-entropy.
 
 The logits weigh most: they tell of classes that the softmax hides, so that few samples say more (ResNet-8 at 30 % with
 819 images, KL on 846 unseen ones, 0.228 at the start: weight 1 0.133, 5 0.124).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
+from edgekit.graph.parts import usual_square
 from edgekit.graph.queries import constant_value, is_op, shape_of, static_shape
 from edgekit.passes.recover.activation import Activation, Tensor
 from edgekit.passes.recover.network import Intercept, Network
@@ -23,7 +25,6 @@ from edgekit.passes.recover.settings import RecoverySettings
 
 MOST_BLOCKS = 12
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_LEAST_VARIANCE = 1e-12
 
 
 def find_blocks(student: ir.Model, teacher: ir.Model, outputs: Outputs) -> list[str]:
@@ -67,6 +68,7 @@ class Distillation:
         self._given, self._outputs = outputs
         self._tf, self._intercept = student.tf, intercept
         self._blocks = find_blocks(student.model, teacher.model, self._outputs) if settings.block_weight else []
+        self._scales = dict.fromkeys([*self._outputs.names, *self._blocks], 1.0)
 
     @property
     def loss_name(self) -> str:
@@ -81,6 +83,27 @@ class Distillation:
         values = {value.name: value for node in self._teacher.model.graph for value in node.outputs}
         return 2 if self._outputs.binary else shape_of(values[self._outputs.logits])[-1]
 
+    def learn_scales(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """What errors are relative to: how much the teacher's values vary over all samples of ``batches``.
+
+        Call it before any loss.
+        """
+        names = list(self._scales)
+        moments = self._tf.function(lambda inputs: self._moments(inputs, names), reduce_retracing=True)
+        found = [(len(next(iter(inputs.values()))), moments(inputs)) for inputs in batches]
+        counts = np.array([count for count, _ in found], np.float64)
+        means, variances = (np.array([each[index].numpy() for _, each in found], np.float64) for index in (0, 1))
+        squares = counts @ (variances + means**2) / counts.sum()
+        variance = np.maximum(squares - (counts @ means / counts.sum()) ** 2, 0)
+        self._scales = {
+            name: usual_square(*each) for name, *each in zip(names, variance.tolist(), squares.tolist(), strict=True)
+        }
+
+    def _moments(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each value in one batch."""
+        found = [self._tf.nn.moments(self._tf.reshape(v.plain, [-1]), 0) for v in self._teacher.compute(inputs, names)]
+        return self._tf.stack([mean for mean, _ in found]), self._tf.stack([variance for _, variance in found])
+
     def outputs(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """What the teacher gives, for ``judging_loss``."""
         return [value.plain for value in self._teacher.compute(inputs, self._outputs.names)]
@@ -93,7 +116,8 @@ class Distillation:
         loss = self._output_loss(given[:count], [value.plain for value in taught[:count]], targets, training=True)
         if not self._blocks:
             return loss
-        blocks = [self._relative(*_alike(a, b)) for a, b in zip(given[count:], taught[count:], strict=True)]
+        pairs = zip(self._blocks, given[count:], taught[count:], strict=True)
+        blocks = [self._relative(name, *_alike(a, b)) for name, a, b in pairs]
         return loss + self._settings.block_weight * sum(blocks) / len(blocks)
 
     def judging_loss(self, inputs: Mapping[str, Tensor], taught: Sequence[Tensor], targets: Tensor | None) -> Tensor:
@@ -105,18 +129,17 @@ class Distillation:
         self, given: Sequence[Activation], taught: Sequence[Tensor], targets: Tensor | None, *, training: bool
     ) -> Tensor:
         loss = self._tf.constant(0.0)
-        others = list(zip(given, taught, strict=True))
+        others = list(zip(self._outputs.names, given, taught, strict=True))
         if self._outputs.logits is not None:
-            (first, reference), *others = others
+            (name, first, reference), *others = others
             temperature = self._settings.temperature if training else 1.0
             loss += self._soft(first.plain, reference, temperature)
             if training and self._settings.logit_weight:
-                loss += self._settings.logit_weight * self._relative(first.plain, reference)
+                loss += self._settings.logit_weight * self._relative(name, first.plain, reference)
             if targets is not None:
                 loss += self._settings.label_weight * self._labelled(first.plain, targets)
-        for value, reference in others:
-            loss += self._relative(value.plain, reference)
-        return loss
+        errors = [self._relative(name, value.plain, reference) for name, value, reference in others]
+        return loss + sum(errors) / max(1, len(errors))
 
     def _soft(self, given: Tensor, taught: Tensor, temperature: float) -> Tensor:
         tf = self._tf
@@ -134,10 +157,8 @@ class Distillation:
         """A logit as those of two classes."""
         return self._tf.concat([self._tf.zeros_like(logit), logit], axis=-1)
 
-    def _relative(self, given: Tensor, taught: Tensor) -> Tensor:
-        tf = self._tf
-        variance = tf.math.reduce_variance(taught)
-        return tf.reduce_mean(tf.math.squared_difference(given, taught)) / tf.maximum(variance, _LEAST_VARIANCE)
+    def _relative(self, name: str, given: Tensor, taught: Tensor) -> Tensor:
+        return self._tf.reduce_mean(self._tf.math.squared_difference(given, taught)) / self._scales[name]
 
 
 def _alike(a: Activation, b: Activation) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgekit.graph.decisions import find_decided
 from edgekit.graph.parts import find_parts
 from edgekit.graph.queries import attribute, produced_by, shape_of
 from edgekit.graph.scores import find_scores
@@ -17,7 +18,8 @@ class Outputs:
     """``logits``: the value that a softmax makes class scores of, None when the model is no classifier.
 
     ``binary``: one logit of a sigmoid instead. ``others``: what is compared by its squared error: float outputs, or
-    what a Concat joins to one (a detector's boxes and scores), each by its own; scores among that before the Sigmoid.
+    what a Concat joins to one (a detector's boxes and scores), each by its own; scores among that before the Sigmoid;
+    and what outputs of other types were decided by (an ArgMax's scores).
     """
 
     logits: str | None
@@ -36,7 +38,7 @@ def find_outputs(model: ir.Model, *, joined: bool = True) -> Outputs:
     ``joined``: look behind a Concat at the end, too.
     """
     scores = find_scores(model)
-    floats = [value for value in model.graph.outputs if value.dtype == ir.DataType.FLOAT]
+    floats = [value for value in model.graph.outputs if value.dtype == ir.DataType.FLOAT] + find_decided(model)
     if scores is None or not scores.plausible:
         return Outputs(None, False, _others(floats, joined=joined))
     found = next(value for value in floats if value.name == scores.name)
@@ -50,10 +52,14 @@ def find_outputs(model: ir.Model, *, joined: bool = True) -> Outputs:
 
 def find_both_outputs(student: ir.Model, teacher: ir.Model) -> tuple[Outputs, Outputs]:
     """Of each, in the same order: what makes an output may have another name in a network that has lost branches."""
-    given, taught = find_outputs(student), find_outputs(teacher)
-    if len(given.others) == len(taught.others):
-        return given, taught
-    return find_outputs(student, joined=False), find_outputs(teacher, joined=False)
+    for joined in (True, False):
+        given, taught = (find_outputs(model, joined=joined) for model in (student, teacher))
+        if (given.logits is None, given.binary, len(given.others)) == (
+            (taught.logits is None, taught.binary, len(taught.others))
+        ):
+            return given, taught
+    plain = tuple(value.name or "" for value in teacher.graph.outputs if value.dtype == ir.DataType.FLOAT)
+    return Outputs(None, False, plain), Outputs(None, False, plain)
 
 
 def _others(outputs: Sequence[ir.Value], *, joined: bool) -> tuple[str, ...]:

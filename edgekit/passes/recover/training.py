@@ -149,6 +149,7 @@ class Training:
         self._variables = list(student.variables.values())
         self._adam = Adam(self._tf, self._variables)
         self._average = Average(self._tf, self._variables)
+        distillation.learn_scales(self._tensors(part.arrays) for part in self._parts(self._fitted))
         self._train, self._judge = self._functions()
         self._held_back = list(self._judged(held_back))
 
@@ -224,12 +225,16 @@ class Training:
         return train, judge
 
     def _judged(self, held_back: Dataset) -> Iterator[tuple[tuple[Any, Any, Any], int]]:
-        """Batches with the teacher's answers, which never change; the last may be smaller."""
+        """Batches with the teacher's answers, which never change."""
         teach = self._tf.function(self._distillation.outputs, reduce_retracing=True)
-        for begin in range(0, len(held_back), self.batch_size):
-            part = held_back.take(np.arange(begin, min(begin + self.batch_size, len(held_back))))
+        for part in self._parts(held_back):
             inputs = self._tensors(part.arrays)
             yield (inputs, teach(inputs), self._targets(part)), len(part)
+
+    def _parts(self, data: Dataset) -> Iterator[Dataset]:
+        """In their order, as many as a batch has; the last may be smaller."""
+        for begin in range(0, len(data), self.batch_size):
+            yield data.take(np.arange(begin, min(begin + self.batch_size, len(data))))
 
     def _batches(self) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
         """Without end, each sample once per epoch, changed anew each time."""

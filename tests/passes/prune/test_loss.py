@@ -144,3 +144,20 @@ def test_few_rows_are_held_against_the_variance_of_all() -> None:
     few = everything[:1]  # with a variance of its own that says nothing
     (loss,) = SquaredError(few, [4], everything).losses(np.ones((1, 1, 4)))
     assert loss == pytest.approx(1 / everything.var())
+
+
+def test_an_output_that_varies_by_rounding_alone_counts_as_constant() -> None:
+    reference = np.random.default_rng(0).normal(size=(SAMPLES, 2))
+    reference[:, 1] = 1 - 6e-8 * np.arange(SAMPLES)
+    loss = SquaredError(reference, [1, 1])
+    (found,) = loss.losses(np.full((1, SAMPLES, 2), [0, 1e-3]))
+    assert found == pytest.approx(1e-6 / 2, rel=1e-4)
+
+
+def test_class_numbers_beside_logits_change_nothing() -> None:
+    build = Builder(1, 3, 4, 4)
+    logits = build.head(build.conv("x", 8), CLASSES)
+    loss = OutputLoss(build.model(build.op("ArgMax", logits, axis=1), logits))
+    assert loss.name == "KL (nats)"
+    row = np.arange(CLASSES, dtype=np.float32)[None]
+    np.testing.assert_array_equal(loss.row([np.array([3]), row]), row[0])

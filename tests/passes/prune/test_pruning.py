@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgekit.errors import DataError, GateError, UsageError
+from edgekit.errors import DataError, GateError, ModelError, UsageError
 from edgekit.graph.cost import count_macs, count_parameters
 from edgekit.graph.queries import shape_of
 from edgekit.graph.storage import to_bytes
@@ -215,3 +215,33 @@ def test_the_scores_of_a_detector_are_kept_as_well_as_its_boxes() -> None:
     assert np.square(wanted - given).mean() < 0.1 * wanted.var()
     heads = [group for group in pruned.report.groups if group.before == 32]
     assert min(group.after for group in heads) >= 16
+
+
+def segmentation() -> Builder:
+    """Class numbers alone, as phones are often given them."""
+    build = Builder(1, 3, 8, 8)
+    stem = build.relu(build.conv("x", 16, 3))
+    scores = build.conv(build.relu(build.conv(stem, 24, 3)), 5, 1)
+    build.op("ArgMax", scores, axis=1, keepdims=0)
+    return build
+
+
+def test_class_numbers_are_pruned_by_the_scores_behind_them() -> None:
+    build = segmentation()
+    *_, scores, classes = build.shapes
+    model, shown = build.model(classes), build.model(classes, scores)
+    pruned, wanted = (Pruner(each, samples(each, 24), SCHEME).prune(0.4) for each in (model, shown))
+    assert [value.name for value in pruned.model.graph.outputs] == [classes]
+    assert pruned.report.loss == wanted.report.loss and wanted.report.loss is not None and wanted.report.loss > 1e-3
+    assert [(group.before, group.after) for group in pruned.report.groups] == [
+        (group.before, group.after) for group in wanted.report.groups
+    ]
+    data = samples(model, 8, seed=9)
+    assert np.mean(outputs(pruned.model, data) == outputs(model, data)) > 0.6
+
+
+def test_what_gives_no_numbers_at_all_is_refused() -> None:
+    build = Builder(1, 3, 8, 8)
+    model = build.model(build.op("Shape", build.conv("x", 16)))
+    with pytest.raises(ModelError, match=r'no floats, nor are scores found behind its outputs "Shape\d+" \(INT64\)'):
+        Pruner(model, samples(model, 8), SCHEME)

@@ -377,6 +377,11 @@ def test_what_only_a_root_reads_stays_float() -> None:
     assert sqnr_db(run(model, samples), run(result, samples)) > 30
 
 
+def maps(model, samples, axis: int = 1):
+    """The first output [samples, channels, ...], of channels at ``axis``."""
+    return np.moveaxis(run(model, samples).reshape(len(samples), *model.graph.outputs[0].shape[1:]), axis, 1)
+
+
 @pytest.mark.parametrize("last", ["Concat", "Transpose", "Slice"])
 def test_a_detectors_scores_keep_their_scale_beside_its_boxes(last: str) -> None:
     n = Network(1, 3, 8, 8)
@@ -390,10 +395,33 @@ def test_a_detectors_scores_keep_their_scale_beside_its_boxes(last: str) -> None
         output = n.op("Transpose", [output], "y", perm=[0, 2, 3, 1])
     model, samples = n.model(output), images(16, shape=(1, 3, 8, 8))
     network = quantized(model, samples=samples)
-    exact, given = (
-        np.moveaxis(run(each, samples), -1, 1) if last == "Transpose" else run(each, samples)
-        for each in (model, network)
-    )
+    exact, given = (maps(each, samples, -1 if last == "Transpose" else 1) for each in (model, network))
     for part in (slice(4), slice(4, None)):
         assert sqnr_db(exact[:, part], given[:, part]) > 25
     assert sum(node.op_type == "QuantizeLinear" for node in network.graph) >= 4
+
+
+@pytest.mark.parametrize(("small", "pieces", "floats"), [(1.0, 1, False), (1 / 600, 1, True), (1.0, 20, False)])
+def test_what_is_joined_of_very_different_ranges_stays_float(small: float, pieces: int, floats: bool) -> None:
+    n = Network(1, 3, 8, 8)
+    weights = [n.random.normal(size=(2, 3, 3, 3)) * scale for scale in [1.0, *[small] * pieces]]
+    parts = [n.conv("x", weight, f"part{index}") for index, weight in enumerate(weights)]
+    model, samples = n.model(n.op("Concat", parts, "joined", axis=1)), images(16, shape=(1, 3, 8, 8))
+    network = quantized(model, samples=samples)
+    exact, given = maps(model, samples), maps(network, samples)
+    for part in (slice(2), slice(2, None)):
+        assert sqnr_db(exact[:, part], given[:, part]) > 25
+    (join,) = (node for node in network.graph if node.op_type == "Concat")
+    assert join.outputs[0].is_graph_output() is floats
+
+
+def test_many_boxes_and_scores_in_one_output_keep_their_scales() -> None:
+    n = Network(1, 3, 8, 8)
+    parts = []
+    for level in range(9):
+        parts.append(n.conv("x", n.random.normal(size=(4, 3, 1, 1)) * 100, f"boxes{level}"))
+        parts.append(n.op("Sigmoid", [n.conv("x", n.random.normal(size=(4, 3, 1, 1)), f"logits{level}")], f"s{level}"))
+    model, samples = n.model(n.op("Concat", parts, "joined", axis=1)), images(16, shape=(1, 3, 8, 8))
+    exact, given = maps(model, samples), maps(quantized(model, samples=samples), samples)
+    scores = np.arange(72) // 4 % 2 == 1
+    assert sqnr_db(exact[:, scores], given[:, scores]) > 25
