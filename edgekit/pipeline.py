@@ -145,7 +145,7 @@ def _gate(profile: Target, classifies: bool, settings: ExportSettings) -> Gate:
 def _judges(source: ImportedModel, samples: Samples | None, evaluation: Samples | None) -> LabelledSamples:
     """What the artifacts are judged on."""
     given = samples if evaluation is None else evaluation
-    return random_samples(source.inputs, _RANDOM_SAMPLES) if given is None else given
+    return random_samples(source.inputs, _RANDOM_SAMPLES, source.outputs) if given is None else given
 
 
 def _verify(

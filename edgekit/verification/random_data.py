@@ -10,14 +10,17 @@ from edgekit.runtimes import Array
 
 
 class RandomSamples:
-    """``count`` samples of standard normal numbers (integers: 0 and 1, booleans: coins), the same on every pass."""
+    """``count`` samples of standard normal numbers (integers: 0 and 1, booleans: coins), the same on every pass.
+
+    A pass gives ``batch`` of them together: what does not fill a batch is left out, but one batch there is.
+    """
 
     labels = None
-    batch = 1
 
-    def __init__(self, inputs: Sequence[TensorSpec], count: int) -> None:
+    def __init__(self, inputs: Sequence[TensorSpec], count: int, batch: int = 1) -> None:
+        self.batch = batch
         self._inputs = tuple(inputs)
-        self._count = count
+        self._count = max(1, count // batch)
 
     def __len__(self) -> int:
         return self._count
@@ -27,9 +30,18 @@ class RandomSamples:
             yield {spec.name: _random(spec, index) for spec in self._inputs}
 
 
-def random_samples(inputs: Sequence[TensorSpec], count: int) -> RandomSamples:
-    """``count`` seeded random samples for ``inputs``, without labels; re-iterable, one sample in memory at a time."""
-    return RandomSamples(inputs, count)
+def random_samples(inputs: Sequence[TensorSpec], count: int, outputs: Sequence[TensorSpec] = ()) -> RandomSamples:
+    """``count`` seeded random samples for ``inputs``, without labels; re-iterable, what is run at once in memory.
+
+    With the model's ``outputs`` it is known how many samples it takes at once; without, they count as one.
+    """
+    return RandomSamples(inputs, count, _batch(inputs, outputs) if outputs else 1)
+
+
+def _batch(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    """The length of the first axis of all of them; 1 where they differ: it is no batch then."""
+    sizes = {spec.shape[0] if spec.shape else 1 for spec in (*inputs, *outputs)}
+    return sizes.pop() if len(sizes) == 1 else 1
 
 
 def _random(spec: TensorSpec, index: int) -> Array:

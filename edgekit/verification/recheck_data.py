@@ -79,7 +79,8 @@ def choose_data(
         if digest == record.sha256:
             return ChosenData(kind, str(path), digest, samples)
         note(f"the manifest's {kind} data is not used: {path} has changed since the export")
-    return ChosenData("random", None, None, random_samples(inputs, min(limit or _RANDOM_SAMPLES, _RANDOM_SAMPLES)))
+    count = min(limit or _RANDOM_SAMPLES, _RANDOM_SAMPLES)
+    return ChosenData("random", None, None, random_samples(inputs, count, manifest.model.outputs))
 
 
 def _recorded(manifest: Manifest) -> Iterator[tuple[str, DataRecord]]:

@@ -45,6 +45,17 @@ def test_an_export_counts_samples(
     assert again.data.to_json()["samples"] == 12
 
 
+def test_random_samples_are_counted_too(batched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = edgekit.export(batched, "android-gpu", precision="fp32", out=tmp_path / "dist")
+    assert {artifact.verification.samples for artifact in manifest.artifacts} == {16}
+    show_export(manifest)
+    assert "verified on 16 random samples" in capsys.readouterr().err
+    for limit, count in ((None, 16), (8, 8), (2, 4)):
+        again = edgekit.verify(tmp_path / "dist", samples=limit)
+        assert again.data is not None and again.data.count == count
+        assert len(list(again.data.samples)) == count // 4
+
+
 def test_recovery_says_how_many_samples_it_needs(batched: Path, tmp_path: Path) -> None:
     wanted = r"40\.npz: --recover needs at least 64 samples \(16 batches of 4\)"
     with pytest.raises(edgekit.DataError, match=wanted):

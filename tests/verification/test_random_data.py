@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from edgekit.interface import TensorSpec
 from edgekit.verification import random_samples
@@ -32,3 +33,19 @@ def test_types_and_shapes_are_the_models():
         spec.name: (spec.dtype, spec.shape) for spec in INPUTS
     }
     assert set(sample["ids"].ravel()) <= {0, 1}
+
+
+IMAGES = TensorSpec("images", "float32", (4, 3, 8, 8))
+
+
+@pytest.mark.parametrize(("count", "passes"), [(16, 4), (18, 4), (3, 1)])
+def test_a_fixed_batch_is_as_many_samples(count, passes):
+    samples = random_samples([IMAGES], count, [TensorSpec("scores", "float32", (4, 10))])
+    assert (samples.batch, len(samples), len(list(samples))) == (4, passes, passes)
+    assert {sample["images"].shape for sample in samples} == {(4, 3, 8, 8)}
+
+
+@pytest.mark.parametrize("outputs", [[], [TensorSpec("scores", "float32", (10,))], [TensorSpec("sum", "float32", ())]])
+def test_a_first_axis_that_the_outputs_have_not_is_no_batch(outputs):
+    samples = random_samples([IMAGES], 16, outputs)
+    assert (samples.batch, len(samples)) == (1, 16)
