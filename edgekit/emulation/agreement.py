@@ -1,7 +1,7 @@
 """How far an emulated run is from this machine's, held against edgekit/emulation/tolerance.py."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class Emulated:
     max_relative_error: float
     notes: tuple[str, ...] = ()
     lost_db: float | None = None
+
+    def counted_by(self, batch: int) -> "Emulated":
+        """With the samples as a user counts them, of whom each that was run has ``batch``."""
+        return replace(self, samples=self.samples * batch)
 
     def to_json(self) -> dict[str, Any]:
         """As ``edgekit verify --json`` prints it."""

@@ -168,7 +168,8 @@ class _Recheck:
         )
         found = emulate(tuple(cpus), {subject: samples[count] for subject, count in counts.items()}, cpus, options)
         names = {subject: {cpu.name for cpu in self._cpus[subject.target]} for subject in subjects}
-        return {s: tuple(each for each in found[same[s]] if each.cpu in names[s]) for s in subjects}
+        batch = data.samples.batch
+        return {s: tuple(each.counted_by(batch) for each in found[same[s]] if each.cpu in names[s]) for s in subjects}
 
     def _same_files(self, subjects: Sequence[Subject]) -> dict[Subject, Subject]:
         """For every artifact the first whose file has the same content, in the same role."""

@@ -97,7 +97,7 @@ def _recorded_limit(manifest: Manifest, kind: str) -> int | None:
 
 
 def spread(samples: LabelledSamples, count: int) -> list[Any]:
-    """``count`` of the samples, evenly over the set."""
-    taken = min(count, len(samples))
+    """``count`` of the samples, evenly over the set; of batches as many as that fills, at least one."""
+    taken = min(max(1, count // samples.batch), len(samples))
     chosen = {index * len(samples) // taken for index in range(taken)}
     return [sample for index, sample in enumerate(samples) if index in chosen]

@@ -173,3 +173,19 @@ def test_an_interrupt_ends_the_emulators_at_once(sysroot: Path, classifier: Path
     process.terminate()
     assert "interrupted" in process.communicate(timeout=60)[1]
     assert process.returncode == 130
+
+
+def test_samples_are_counted_and_not_batches(sysroot: Path, classifier: Path, tmp_path: Path) -> None:
+    """Eight images are two batches of four."""
+    model = onnx.load(classifier)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, tmp_path / "toy.onnx")
+    np.savez(tmp_path / "calibration.npz", x=toy.images(12, seed=5)[0])
+    (tmp_path / "one.toml").write_text('description = "one"\nextends = "android-arm64"\nformats = ["tflite"]\n')
+    edgekit.export(
+        tmp_path / "toy.onnx", [str(tmp_path / "one.toml")], calibration=tmp_path / "calibration.npz", out=tmp_path
+    )
+    for samples, counted in ((8, 8), (None, 4)):
+        found = edgekit.verify(tmp_path, hashes_only=True, cpu=["cortex-a76"], samples=samples, sysroot=sysroot)
+        assert [each.samples for artifact in found.artifacts for each in artifact.emulated] == [counted]
