@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 import onnx_ir as ir
 
@@ -93,15 +94,17 @@ class _Bench:
     def run(self, jobs: Sequence[tuple[Subject, Cpu]]) -> list[tuple[Emulated | None, list[str]]]:
         """The result, or what is wrong, of every job, in their order."""
         cores = len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(max_workers=max(1, min(cores, len(jobs)))) as pool, ExitStack() as running:
+        running = _Running()
+        with ThreadPoolExecutor(max_workers=max(1, min(cores, len(jobs)))) as pool:
             futures = [pool.submit(self._check, subject, cpu, running) for subject, cpu in jobs]
             try:
                 return [future.result() for future in futures]
             except BaseException:
+                running.end()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _check(self, subject: Subject, cpu: Cpu, running: ExitStack) -> tuple[Emulated | None, list[str]]:
+    def _check(self, subject: Subject, cpu: Cpu, running: "_Running") -> tuple[Emulated | None, list[str]]:
         where = f"{subject.label} on {cpu.name}"
         try:
             emulator = self._emulators[cpu.name]
@@ -120,6 +123,31 @@ class _Bench:
         return replace(emulated, lost_db=lost), [] if fault is None else [f"{where}: {fault} ({emulated.notes[0]})"]
 
 
+class _Running:
+    """The emulators of all threads: whoever interrupts the wait ends them, and those that are about to start."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._processes: list[RuntimeProcess] = []
+        self._ended = False
+
+    def start(self, process: RuntimeProcess) -> None:
+        """Start one; at once killed where all have been ended, so that who waits for it gets an error."""
+        process.start()
+        with self._lock:
+            self._processes.append(process)
+            ended = self._ended
+        if ended:
+            process.kill()
+
+    def end(self) -> None:
+        """Kill all."""
+        with self._lock:
+            self._ended = True
+        for process in self._processes:
+            process.kill()
+
+
 def _enter_emulators(cpus: Mapping[str, Cpu], options: EmulationOptions, stack: ExitStack) -> dict[str, Emulator]:
     emulators = {}
     for name, cpu in cpus.items():
@@ -136,7 +164,7 @@ def _run(
     samples: Sequence[Sample],
     launch: Launch | None,
     advance: Advance,
-    running: ExitStack | None = None,
+    running: _Running | None = None,
 ) -> Outputs:
     process = RuntimeProcess(
         subject.format,
@@ -146,10 +174,11 @@ def _run(
         precision=subject.precision,
         launch=launch,
     )
-    if running is not None:
-        running.callback(process.kill)  # whoever interrupts the wait ends the emulators
     outputs = []
-    with process:
+    with closing(process):
+        if running is not None:
+            running.start(process)
+        process.__enter__()
         for sample in samples:
             outputs.append(process.run(to_artifact(sample, subject.interface)))
             advance(1)
