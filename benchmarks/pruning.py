@@ -91,7 +91,9 @@ def _rows(workload: datasets.Workload, ratio: float, out: Path, keywords: dict[s
     note = "" if recovery is None else f"; recovery: {recovery}"
     print(f"{workload.name} {ratio:.0%}: {report['compensation']}{note}", flush=True)
     for group in report["groups"]:
-        print(f"  {group['name']}: {group['before']} -> {group['after']}, loss alone {group['loss']}", flush=True)
+        if group["after"] < group["before"]:
+            loss = "with its branch" if group["loss"] is None else f"loss alone {group['loss']:.3g}"
+            print(f"  {group['name']}: {group['before']} -> {group['after']}, {loss}", flush=True)
     return rows
 
 
