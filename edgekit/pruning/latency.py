@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekit.artifacts import StagedArtifact
 from edgekit.building import PathOf, QuickBuilder
+from edgekit.errors import GateError
 from edgekit.passes.prune.branches import Branch, drop_branches
 from edgekit.passes.prune.cost import CostModel
 from edgekit.passes.prune.groups import ChannelGroup, ChannelGroups
@@ -29,6 +30,9 @@ _LEAST_SHARE = 0.005
 
 _MARGIN = 0.98
 """Of the limit is aimed at, so that the artifacts meet it when they are timed again."""
+
+_FAR = 1.25
+"""Times the limit: a slower network is not made faster by measuring again."""
 
 Savings = NDArray[np.float64]
 """[artifacts]: shares of the unpruned artifact's latency."""
@@ -164,13 +168,26 @@ def latency_goal(limit_ms: float, model: LatencyModel, meter: LatencyMeter, stop
     return Goal(flag, "ms", limit_ms, float(model.base_ms.max()), cost, measure, binding)
 
 
+def require_reachable(goal: Goal, parts: Parts, build: Callable[[ir.Model], Sequence[StagedArtifact]]) -> None:
+    """Time the smallest network before anything long starts. Raises GateError when even that is far too slow."""
+    least = parts.smallest(goal.cost)
+    if goal.measure is None or goal.is_met:
+        return
+    reading = goal.measure(build(_narrower(parts, least)))
+    if reading.value > _FAR * goal.limit:
+        raise GateError(
+            f"{goal.flag}: the smallest network that pruning can make takes {goal.spell_reading(reading)}; "
+            "allow more, or choose a smaller model or precision"
+        )
+
+
 def _curve(group: ChannelGroup, widths: Sequence[int], parts: Parts, saved: Callable[[ir.Model], Savings]) -> "Curve":
     """Measured at ``widths``, ascending; nothing measured: its share of the multiply-accumulates."""
     everything = len(group.units)
     if not widths:
         share = 1 - parts.costs.macs({group.name: 0}) / parts.costs.macs({})
         return Curve((0, everything), np.array([[share], [0.0]]))
-    points = [saved(_narrower(parts, group, kept)) for kept in widths]
+    points = [saved(_narrower(parts, Selection({group.name: kept}))) for kept in widths]
     kept = (*widths, everything)
     rows = np.stack([*points, np.zeros_like(points[0])])
     # Below the narrowest, as between it and the next.
@@ -187,11 +204,13 @@ def _widths(group: ChannelGroup, parts: Parts) -> tuple[int, ...]:
     return tuple(sorted({min(choices, key=lambda kept: abs(kept - width)) for width in wanted}))
 
 
-def _narrower(parts: Parts, group: ChannelGroup, kept: int) -> ir.Model:
-    """The graph with the first units of a group; which ones does not change the time."""
+def _narrower(parts: Parts, selection: Selection) -> ir.Model:
+    """The graph with the first units of each group; which ones does not change the time."""
     removed = np.zeros(parts.groups.unit_count, np.bool_)
-    removed[list(group.units[kept:])] = True
-    return remove(parts.graph, parts.groups, removed)
+    for group in parts.groups.groups:
+        removed[list(group.units[selection.kept.get(group.name, len(group.units)) :])] = True
+    left = drop_branches(parts.graph, [branch for branch in parts.branches if branch.name in selection.dropped])
+    return remove(left, parts.groups, removed)
 
 
 def _ignore(_: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.errors import GateError
 from edgekit.graph.cost import count_macs
 from edgekit.importers import import_model
 from edgekit.passes.canonicalize import canonicalize
@@ -13,7 +14,15 @@ from edgekit.passes.prune import find_channel_groups
 from edgekit.passes.prune.branches import find_branches
 from edgekit.passes.prune.cost import CostModel
 from edgekit.progress import Silent
-from edgekit.pruning.latency import Curve, LatencyMeter, LatencyModel, Parts, latency_goal, measure_latency
+from edgekit.pruning.latency import (
+    Curve,
+    LatencyMeter,
+    LatencyModel,
+    Parts,
+    latency_goal,
+    measure_latency,
+    require_reachable,
+)
 from edgekit.pruning.timing import Paired
 
 
@@ -105,6 +114,24 @@ def test_the_goal_keeps_a_margin_of_the_limit(parts, measured, tmp_path):
     assert goal.measure(artifacts(tmp_path, parts.graph)) == (goal.cost({}, frozenset()), "x86-64/a")
     assert goal.foretell({}, frozenset()).path == "x86-64/a"
     assert latency_goal(3.0, model, meter, clock).is_met
+
+
+def test_what_the_smallest_network_does_not_reach_is_refused_before_anything_long(parts, measured, tmp_path):
+    clock, meter, model = measured
+    built = []
+
+    def build(graph):
+        built.append(count_macs(graph))
+        return artifacts(tmp_path, graph)
+
+    with pytest.raises(
+        GateError, match=r"^--max-latency 0.5: the smallest network .* takes 1.02 ms \(x86-64/b\); allow"
+    ):
+        require_reachable(latency_goal(0.5, model, meter, clock), parts, build)
+    for limit in (0.9, 2.0, 3.0):  # nearly, easily, and without pruning
+        require_reachable(latency_goal(limit, model, meter, clock), parts, build)
+    least = parts.smallest(model.cost)
+    assert built == [pytest.approx(parts.costs.macs(least.kept, least.dropped))] * 3
 
 
 def test_groups_inside_a_dropped_branch_save_nothing_more():
