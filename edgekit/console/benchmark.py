@@ -191,7 +191,8 @@ def _faults(result: "Result", planned: object) -> Iterator[str]:
     """What makes a result not valid, or nearly so; ``planned`` are the rounds that were asked for."""
     missing = isinstance(planned, int) and result.rounds < planned
     if result.throttled:
-        yield f"throttled{_spell_throttling(result)} and stayed so: not valid; cool the device and measure again"
+        remedy = "let it cool, end what else runs, and measure again"
+        yield f"throttled{_spell_throttling(result)} and stayed so: not valid; {remedy}"
     elif not result.valid and (missing or result.settled is not False):
         yield "not every round was measured: not valid"
     if result.settled is False:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _WEAK_DB = 10.0
 """An output whose error has a tenth of its power: cosine 0.95."""
 
+_FEW_SAMPLES = 8
+"""Fewer say too little of the ranges of activations, whatever verification says on the same ones."""
+
 _SUFFIXES = (".tflite", ".mnn", ".onnx")
 
 
@@ -76,10 +79,16 @@ def _notes(manifest: "Manifest") -> Iterator[str]:
         )
     for artifact in manifest.artifacts:
         yield from _weak_outputs(artifact)
+    if manifest.calibration is not None and manifest.calibration.samples < _FEW_SAMPLES:
+        yield (
+            f"warning: calibrated on {manifest.calibration.samples} samples: what they do not show has no place in the "
+            "ranges; give a few dozen that look like what the model will see"
+        )
     if manifest.settings["eval"] is not None:
         judged = f"{seen.samples} evaluation samples"
     elif manifest.calibration is not None:
-        judged = f"the {seen.samples} calibration samples themselves (--eval judges on others)"
+        others = "" if seen.top1_agreement is None else " (--eval judges on others)"
+        judged = f"the {seen.samples} calibration samples themselves{others}"
     else:
         judged = f"{seen.samples} random samples, as no data was given"
     yield f"verified on {judged}; wrote {manifest.folder / 'manifest.json'}"

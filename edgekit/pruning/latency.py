@@ -70,7 +70,7 @@ class Curve:
 class LatencyModel:
     """``base_ms`` [artifacts] of the unpruned network, and what groups and ``branches`` save of it.
 
-    ``inside``: the groups that go with a branch.
+    ``inside``: the groups that go with a branch. What was not timed saves nothing.
     """
 
     base_ms: Savings
@@ -84,12 +84,12 @@ class LatencyModel:
 
     def each_ms(self, kept: Mapping[str, int], dropped: frozenset[str]) -> Savings:
         """Milliseconds of each artifact."""
-        gone = {group for branch in dropped for group in self.inside[branch]}
+        gone = {group for branch in dropped for group in self.inside.get(branch, ())}
         saved = np.zeros(len(self.base_ms))
-        for branch in dropped:
+        for branch in sorted(self.branches.keys() & dropped):
             saved = saved + self.branches[branch]
         for name, units in kept.items():
-            if name not in gone:
+            if name in self.groups and name not in gone:
                 saved = saved + self.groups[name].at(units)
         return self.base_ms * (1 - saved)
 
@@ -126,14 +126,33 @@ class LatencyMeter:
         }
         return [found[index] for index in self._first]
 
+    def build(self, graph: ir.Model) -> Sequence[StagedArtifact]:
+        """Quick artifacts of ``graph``."""
+        return self._quick.build(graph, self._path_of)
+
     def saved(self, graph: ir.Model, stopwatch: Stopwatch) -> Savings:
         """What each artifact of ``graph`` saves, a share of the unpruned one's time."""
-        return np.array([1 - pair.ratio for pair in self.pairs(self._quick.build(graph, self._path_of), stopwatch)])
+        return np.array([1 - pair.ratio for pair in self.pairs(self.build(graph), stopwatch)])
 
 
-def measure_latency(parts: Parts, meter: LatencyMeter, stopwatch: Stopwatch, progress: Progress) -> LatencyModel:
-    """Time every group at some widths, and the graph without each branch. Raises GateError when an artifact crashes."""
+def plan_latency(limit_ms: float, parts: Parts, meter: LatencyMeter, stopwatch: Stopwatch, progress: Progress) -> Goal:
+    """``--max-latency``, after the unpruned and the smallest network were timed: one may do, the other may not.
+
+    Raises GateError when even the smallest is far too slow, or when an artifact crashes.
+    """
     base_ms = meter.base_ms(stopwatch, progress)
+    goal = latency_goal(limit_ms, LatencyModel(base_ms, {}, {}, {}), meter, stopwatch)
+    if goal.is_met:
+        return goal
+    with progress.stage("timing the smallest network"):
+        require_reachable(goal, parts, meter)
+    return latency_goal(limit_ms, measure_latency(base_ms, parts, meter, stopwatch, progress), meter, stopwatch)
+
+
+def measure_latency(
+    base_ms: Savings, parts: Parts, meter: LatencyMeter, stopwatch: Stopwatch, progress: Progress
+) -> LatencyModel:
+    """Time every group at some widths, and the graph without each branch. Raises GateError when an artifact crashes."""
     widths = {group.name: _widths(group, parts) for group in parts.groups.groups}
     total = sum(map(len, widths.values())) + len(parts.branches)
     with progress.stage("timing narrower networks", total) as advance:
@@ -168,12 +187,10 @@ def latency_goal(limit_ms: float, model: LatencyModel, meter: LatencyMeter, stop
     return Goal(flag, "ms", limit_ms, float(model.base_ms.max()), cost, measure, binding)
 
 
-def require_reachable(goal: Goal, parts: Parts, build: Callable[[ir.Model], Sequence[StagedArtifact]]) -> None:
-    """Time the smallest network before anything long starts. Raises GateError when even that is far too slow."""
-    least = parts.smallest(goal.cost)
-    if goal.measure is None or goal.is_met:
-        return
-    reading = goal.measure(build(_narrower(parts, least)))
+def require_reachable(goal: Goal, parts: Parts, meter: LatencyMeter) -> None:
+    """Time the network of the fewest multiply-accumulates. Raises GateError when even that is far too slow."""
+    assert goal.measure is not None
+    reading = goal.measure(meter.build(_narrower(parts, parts.smallest(parts.costs.macs))))
     if reading.value > _FAR * goal.limit:
         raise GateError(
             f"{goal.flag}: the smallest network that pruning can make takes {goal.spell_reading(reading)}; "

@@ -30,7 +30,7 @@ def require_recoverable(graph: ir.Model, builder: Builder) -> None:
     if builder.samples is None or len(builder.samples) < LEAST_SAMPLES:
         counted = f"{LEAST_SAMPLES * batch} samples" + (f" ({LEAST_SAMPLES} batches of {batch})" if batch > 1 else "")
         raise DataError(
-            f"{builder.settings.calibration}: --recover needs at least {counted}, half of which judge the training; "
+            f"{builder.settings.calibration}: --recover needs at least {counted}, some of which judge the training; "
             "give more, or leave it out"
         )
 

@@ -20,7 +20,7 @@ from edgekit.passes.recover.report import RecoveryReport
 from edgekit.pruning.comparison import Comparison, Reference, compare, is_reproducible, time_pairs, verify_unpruned
 from edgekit.pruning.explanation import Explanation, explain
 from edgekit.pruning.goals import Goal, share_goal, size_goal, spell_figure
-from edgekit.pruning.latency import LatencyMeter, Parts, latency_goal, measure_latency, require_reachable
+from edgekit.pruning.latency import LatencyMeter, Parts, plan_latency
 from edgekit.pruning.meeting import meet
 from edgekit.pruning.recovery import recover_network, require_recoverable
 from edgekit.pruning.requirements import common_scheme
@@ -142,10 +142,8 @@ class Pruning:
             goals.append(size_goal(pruning.max_bytes, unpruned, fast, costs))
         if pruning.max_latency_ms is not None:
             meter = LatencyMeter(unpruned, quick, self._aside("narrower"))
-            model = measure_latency(self._parts, meter, self._stopwatch, self._export.progress)
-            goal = latency_goal(pruning.max_latency_ms, model, meter, self._stopwatch)
-            require_reachable(goal, self._parts, lambda graph: quick.build(graph, self._aside("smallest")))
-            goals.append(goal)
+            limit, progress = pruning.max_latency_ms, self._export.progress
+            goals.append(plan_latency(limit, self._parts, meter, self._stopwatch, progress))
         return goals
 
     def _compared(self, verified: Sequence[tuple[StagedArtifact, Verified]], judges: LabelledSamples) -> Comparison:

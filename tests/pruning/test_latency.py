@@ -21,7 +21,7 @@ from edgekit.pruning.latency import (
     Parts,
     latency_goal,
     measure_latency,
-    require_reachable,
+    plan_latency,
 )
 from edgekit.pruning.timing import Paired
 
@@ -78,7 +78,7 @@ def parts(classifier) -> Parts:
 def measured(parts, tmp_path):
     clock = Clock()
     meter = LatencyMeter(artifacts(tmp_path, parts.graph), Drafts(tmp_path), lambda name: tmp_path / name)
-    return clock, meter, measure_latency(parts, meter, clock, Silent())
+    return clock, meter, measure_latency(meter.base_ms(clock, Silent()), parts, meter, clock, Silent())
 
 
 def test_the_slowest_artifact_counts_and_equal_files_are_timed_once(parts, measured):
@@ -116,22 +116,20 @@ def test_the_goal_keeps_a_margin_of_the_limit(parts, measured, tmp_path):
     assert latency_goal(3.0, model, meter, clock).is_met
 
 
-def test_what_the_smallest_network_does_not_reach_is_refused_before_anything_long(parts, measured, tmp_path):
+def test_only_what_must_be_known_is_timed(parts, measured, tmp_path):
     clock, meter, model = measured
-    built = []
-
-    def build(graph):
-        built.append(count_macs(graph))
-        return artifacts(tmp_path, graph)
-
-    with pytest.raises(
-        GateError, match=r"^--max-latency 0.5: the smallest network .* takes 1.02 ms \(x86-64/b\); allow"
-    ):
-        require_reachable(latency_goal(0.5, model, meter, clock), parts, build)
-    for limit in (0.9, 2.0, 3.0):  # nearly, easily, and without pruning
-        require_reachable(latency_goal(limit, model, meter, clock), parts, build)
-    least = parts.smallest(model.cost)
-    assert built == [pytest.approx(parts.costs.macs(least.kept, least.dropped))] * 3
+    clock.pairs.clear()
+    goal = plan_latency(3.0, parts, meter, clock, Silent())
+    assert goal.is_met and len(clock.pairs) == 2  # the unpruned artifacts
+    least = parts.smallest(parts.costs.macs)
+    assert goal.cost(least.kept, least.dropped) == goal.cost({}, frozenset())  # beside another budget it is met, too
+    clock.pairs.clear()
+    with pytest.raises(GateError, match=r"^--max-latency 0.5: the smallest network .* takes 1.02 ms \(x86-64/b\)"):
+        plan_latency(0.5, parts, meter, clock, Silent())
+    assert len(clock.pairs) == 4  # and the smallest network's
+    for limit in (0.9, 2.0):  # nearly, and easily
+        found = plan_latency(limit, parts, meter, clock, Silent())
+        assert found.cost({}, frozenset()) == latency_goal(limit, model, meter, clock).cost({}, frozenset())
 
 
 def test_groups_inside_a_dropped_branch_save_nothing_more():

@@ -96,7 +96,9 @@ def recover(
     training = _training(network, teacher, (fitted, held_back), settings)
     descent = _descend(training, network.weights(), settings, begin + settings.time_limit_s, progress or Silent())
     run, best = descent.run, descent.best
-    improved = best.loss < descent.start_loss * (1 - _LEAST_GAIN)
+    # Of fewer steps the first gain is no sign that the start, which was fitted to fewer samples, is overtaken.
+    enough = best.steps >= min(_LEAST_TRIAL, descent.planned_steps)
+    improved = enough and best.loss < descent.start_loss * (1 - _LEAST_GAIN)
     report = RecoveryReport(
         improved=improved,
         loss_name=training.loss_name,

@@ -132,6 +132,15 @@ def test_outputs_that_are_no_scores_are_compared_by_their_error() -> None:
     assert report.best_loss < 0.5 * report.start_loss
 
 
+def test_a_first_step_is_no_gain_however_it_looks() -> None:
+    source = teacher()
+    student, settings = worse(source, 1.0), replace(QUICK, steps=1, learning_rates=(0.1,))
+    assert recover(student, source, samples(40), settings).report.improved  # as it was asked for
+    cut = recover(student, source, samples(40), replace(settings, steps=10**6, time_limit_s=1e-3))
+    assert cut.report.steps == 1 and not cut.report.improved
+    assert cut.model is student
+
+
 def test_labels_add_what_the_source_does_not_know() -> None:
     source, given = teacher(), samples(80)
     labels = np.zeros(len(given), np.int64)
