@@ -57,9 +57,9 @@ def show_export(manifest: "Manifest") -> None:
 
 def _float_interface(artifact: "Artifact") -> Iterator[str]:
     """What --io int8 did not make integer."""
-    interface = artifact.interface
-    kept = [t for t in (*interface.inputs, *interface.outputs) if t.scale is None and t.dtype == "float32"]
-    if len(kept) == len(interface.inputs) + len(interface.outputs):
+    tensors = (*artifact.interface.inputs, *artifact.interface.outputs)
+    kept = [tensor for tensor in tensors if tensor.scale is None and tensor.dtype == "float32"]
+    if kept and all(tensor.scale is None for tensor in tensors):
         yield f"{artifact.path}: keeps its float interface, as its runtime has no other"
     elif kept:
         names = ", ".join(f'"{tensor.name}"' for tensor in kept)

@@ -11,6 +11,19 @@ from edgekit.console.export import show_export
 from tests.passes.prune.networks import Builder
 
 
+def test_class_numbers_are_no_float_interface(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build = Builder(1, 3, 8, 8)
+    ir.save(build.plain(build.op("ArgMax", build.head(build.conv("x", 8), 5), axis=1)), tmp_path / "m.onnx")
+    np.savez(tmp_path / "c.npz", x=np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32))
+    manifest = edgekit.export(
+        tmp_path / "m.onnx", "x86-64", calibration=tmp_path / "c.npz", out=tmp_path / "dist", max_drop=100, io="int8"
+    )
+    show_export(manifest)
+    text = " ".join(capsys.readouterr().err.split())
+    assert "m.mnn: keeps its float interface" in text
+    assert "stays float" not in text
+
+
 def told(folder: Path, capsys: pytest.CaptureFixture[str], *, samples: int, classes: bool) -> str:
     build = Builder(1, 3, 8, 8)
     output = build.head(build.conv("x", 8), 5) if classes else build.op("Tanh", build.conv("x", 8))
